@@ -1,0 +1,208 @@
+"""Runs tasks on threads, started on demand.
+
+The threads share a crew and never refer to the executor, so that one which is dropped without
+`shutdown` is collected and its threads end. They are daemons: what must be finished before the
+interpreter exits, core waits for, and nothing else shall hold it up.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import logging
+import queue
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from polyexec import Executor, InitializerError
+from polyexec.arguments import need_callable, positive, reject_unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from polyexec import Context, Task
+
+_logger = logging.getLogger("concurrent.futures")
+_numbers = itertools.count()
+_OPTIONS = ("initializer", "initargs", "max_pending", "max_tasks_per_child", "thread_name_prefix")
+
+
+class Inbox:
+    """Tasks that wait for a thread: the highest priority first, then in order of arrival.
+
+    Each task comes with a ticket, put after it, so that who holds a ticket finds a task in one
+    lane or another; all operations are atomic, with or without a GIL.
+    """
+
+    def __init__(self) -> None:
+        self._tickets: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._lanes: dict[int, deque[Task]] = {0: deque()}
+        self._order: tuple[deque[Task], ...] = (self._lanes[0],)
+        self._lock = threading.RLock()
+        self.qsize = self._tickets.qsize
+
+    def put(self, task: Task) -> None:
+        """Add *task* behind those of its priority."""
+        priority = task.options.priority
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._open_lane(priority)
+        lane.append(task)
+        self._tickets.put(True)
+
+    def get(self) -> Task | None:
+        """Remove and return the next task; blocks for one; None when there will be no more."""
+        if not self._tickets.get():
+            self._tickets.put(False)  # pass it on to the next thread
+            return None
+        while True:
+            for lane in self._order:
+                try:
+                    return lane.popleft()
+                except IndexError:
+                    continue
+
+    def close(self) -> None:
+        """Have every `get` return None once the tasks are gone."""
+        self._tickets.put(False)
+
+    def _open_lane(self, priority: int) -> deque[Task]:
+        with self._lock:
+            lane = self._lanes.setdefault(priority, deque())
+            self._order = tuple(self._lanes[level] for level in sorted(self._lanes, reverse=True))
+            return lane
+
+
+class Crew:
+    """The threads of one executor, and what they work by."""
+
+    def __init__(
+        self,
+        executor: ThreadExecutor,
+        prefix: str,
+        initializer: Callable[[], object] | None,
+        max_tasks: int | None,
+    ) -> None:
+        self.inbox = Inbox()
+        self.threads: set[threading.Thread] = set()
+        self.idle: deque[bool] = deque()
+        self._executor = weakref.ref(executor)
+        self._prefix = prefix
+        self._names = itertools.count()
+        self._initializer = initializer
+        self._max_tasks = max_tasks
+
+    def hire(self) -> None:
+        """Start one more thread."""
+        name = f"{self._prefix}_{next(self._names)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self.threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self.threads.discard(thread)
+            raise
+
+    def _work(self) -> None:
+        thread = threading.current_thread()
+        if not self._prepare(thread.name):
+            return
+        tasks = itertools.count() if self._max_tasks is None else range(self._max_tasks)
+        for _ in tasks:
+            self.idle.append(True)
+            task = self.inbox.get()
+            if task is None:
+                return
+            try:
+                task.run(thread.name)
+            except BaseException:  # a callback's SystemExit, say: the thread is needed for others
+                _logger.critical("Exception in worker", exc_info=True)
+            del task
+        self.threads.discard(thread)
+        self.hire()
+
+    def _prepare(self, name: str) -> bool:
+        executor = self._executor()
+        try:
+            if self._initializer is not None:
+                self._initializer()
+        except BaseException as error:  # the user's code; nothing can run without it
+            _logger.critical("Exception in initializer:", exc_info=True)
+            if executor is not None:
+                failure = InitializerError(
+                    f"the initializer of {name!r} failed with {error!r}, so the executor is not "
+                    "usable any more; mend it and make a new one"
+                )
+                failure.__cause__ = error
+                executor.mark_broken(failure)
+            return False
+        if executor is not None:
+            executor.worker_started(name)
+        return True
+
+
+class ThreadExecutor(Executor, concurrent.futures.ThreadPoolExecutor):
+    """An executor on threads; a ThreadPoolExecutor to those who check, such as asyncio.
+
+    *thread_name_prefix*: what the threads are called, followed by `_0`, `_1` and so on.
+    *max_tasks_per_child*: after so many tasks a thread is replaced, and *initializer* runs anew.
+    """
+
+    needs_callback_thread = False
+    adapts_chunks = False
+
+    def __init__(
+        self, context: Context, max_workers: int | None = None, *args: Any, **options: Any
+    ) -> None:
+        positional = ("thread_name_prefix", "initializer", "initargs")
+        options.update(zip(positional, args, strict=False))
+        reject_unknown("Executor() of context 'thread'", options, _OPTIONS)
+        prefix = options.get("thread_name_prefix") or f"ThreadPoolExecutor-{next(_numbers)}"
+        max_tasks = options.get("max_tasks_per_child")
+        if max_tasks is not None:
+            max_tasks = positive("max_tasks_per_child", max_tasks, "leave it out for no limit")
+        initializer = _bound(options.get("initializer"), options.get("initargs", ()))
+        super().__init__(context, max_workers, max_pending=options.get("max_pending"))
+        self._crew = Crew(self, prefix, initializer, max_tasks)
+        self._threads = self._crew.threads
+        self._work_queue = self._crew.inbox  # type: ignore[assignment]  # its qsize() is what people read
+
+    def accept(self, task: Task) -> None:
+        """Queue *task*, and start a thread for it if none is idle."""
+        crew = self._crew
+        crew.inbox.put(task)
+        if len(crew.threads) >= self._max_workers:
+            return
+        with self._lock:
+            try:
+                crew.idle.pop()
+            except IndexError:
+                if len(crew.threads) < self._max_workers:
+                    self._hire()
+
+    def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
+        """End the threads."""
+        self._crew.inbox.close()
+        if wait:
+            for thread in tuple(self._crew.threads):
+                if thread is not threading.current_thread():
+                    thread.join()
+
+    def _hire(self) -> None:
+        try:
+            self._crew.hire()
+        except RuntimeError:
+            if not self._crew.threads:
+                raise  # with fewer threads than asked for we can go on, with none we can't
+
+
+def _bound(
+    initializer: Callable[..., object] | None, initargs: Iterable[Any]
+) -> Callable[[], object] | None:
+    if initializer is None:
+        return None
+    need_callable("initializer", initializer)
+    args = tuple(initargs)
+    return lambda: initializer(*args)

@@ -1,0 +1,173 @@
+"""One parallel API, any engine.
+
+`get_context(name)` returns what `multiprocessing.get_context` returns, and an `Executor` besides,
+on whatever engine goes by that name. The module itself has multiprocessing's names, bound to the
+default context, so `import polyexec as multiprocessing` works.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from polyexec import capabilities
+from polyexec._default import (
+    available_contexts,
+    get_all_start_methods,
+    get_context,
+    get_start_method,
+    late,
+    set_start_method,
+)
+from polyexec._markers import hookimpl
+from polyexec._version import __version__
+from polyexec.context import Context
+from polyexec.errors import (
+    BackendLoadError,
+    BackendNotFoundError,
+    BrokenExecutor,
+    CancelledError,
+    DuplicateBackendError,
+    ExecutorShutdownError,
+    IncompatibleBackendError,
+    InitializerError,
+    InvalidStateError,
+    NotSupportedError,
+    PolyexecError,
+    PolyexecWarning,
+    RemoteError,
+    RemoteTraceback,
+    TaskTimeoutError,
+    UnpicklableError,
+    WorkerLostError,
+)
+from polyexec.executor import Executor
+from polyexec.future import Future
+from polyexec.task import Task, TaskOptions
+
+if TYPE_CHECKING:
+    from multiprocessing import (
+        Array,
+        AuthenticationError,
+        Barrier,
+        BoundedSemaphore,
+        BufferTooShort,
+        Condition,
+        Event,
+        JoinableQueue,
+        Lock,
+        Manager,
+        Pipe,
+        Pool,
+        ProcessError,
+        Queue,
+        RawArray,
+        RawValue,
+        RLock,
+        Semaphore,
+        SimpleQueue,
+        TimeoutError,  # noqa: A004 - multiprocessing's name
+        Value,
+        active_children,
+        allow_connection_pickling,
+        cpu_count,
+        current_process,
+        freeze_support,
+        get_logger,
+        log_to_stderr,
+        parent_process,
+        set_executable,
+        set_forkserver_preload,
+    )
+
+    from polyexec.process import Process
+
+__all__ = [
+    "Array",
+    "AuthenticationError",
+    "BackendLoadError",
+    "BackendNotFoundError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenExecutor",
+    "BufferTooShort",
+    "CancelledError",
+    "Condition",
+    "Context",
+    "DuplicateBackendError",
+    "Event",
+    "Executor",
+    "ExecutorShutdownError",
+    "Future",
+    "IncompatibleBackendError",
+    "InitializerError",
+    "InvalidStateError",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "NotSupportedError",
+    "Pipe",
+    "PolyexecError",
+    "PolyexecWarning",
+    "Pool",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "RemoteError",
+    "RemoteTraceback",
+    "Semaphore",
+    "SimpleQueue",
+    "Task",
+    "TaskOptions",
+    "TaskTimeoutError",
+    "TimeoutError",
+    "UnpicklableError",
+    "Value",
+    "WorkerLostError",
+    "__version__",
+    "active_children",
+    "allow_connection_pickling",
+    "available_contexts",
+    "capabilities",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_context",
+    "get_logger",
+    "get_start_method",
+    "hookimpl",
+    "log_to_stderr",
+    "parent_process",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+]
+
+_EXCEPTIONS = frozenset({"AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"})
+_SUBMODULES = frozenset(
+    {"connection", "managers", "pool", "process", "queues", "shared_memory", "sharedctypes"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Resolve multiprocessing's names on first use: `import polyexec` must stay cheap."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _EXCEPTIONS:
+        value = getattr(importlib.import_module("multiprocessing"), name)
+    elif name == "Process":
+        value = importlib.import_module("polyexec.process").Process
+    else:
+        value = late(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

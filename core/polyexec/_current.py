@@ -1,0 +1,16 @@
+"""Which executor's task or callback the current thread is running."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyexec.executor import Executor
+
+
+class _Here(threading.local):
+    executor: Executor | None = None
+
+
+here = _Here()

@@ -1,0 +1,97 @@
+"""The default context: what `polyexec.Lock`, `polyexec.Process` and the like are bound to.
+
+As in multiprocessing it is chosen once, by `set_start_method`, by the environment, or by first
+use, and looked up at each call, so that a name imported before the choice follows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polyexec.context import Context
+
+CONTEXT = "POLYEXEC_CONTEXT"
+FALLBACK = "thread"
+
+_lock = threading.RLock()
+_chosen: Context | None = None
+
+
+def get_context(method: str | None = None, **options: Any) -> Context:
+    """Return a new context of that name, or the default one.
+
+    Raises BackendNotFoundError, DuplicateBackendError, BackendLoadError or
+    IncompatibleBackendError.
+    """
+    if method is None:
+        if options:
+            raise TypeError(
+                f"get_context() takes options only with a name, not {sorted(options)} for the "
+                "default context, which everybody shares"
+            )
+        return default_context()
+    from polyexec._registry import current
+
+    return current().create_context(method, options)
+
+
+def available_contexts() -> dict[str, str]:
+    """Map the name of each installed context to the distribution that offers it.
+
+    Nothing is imported, so a broken one is listed too.
+    """
+    from polyexec._registry import current
+
+    return current().available()
+
+
+def default_context() -> Context:
+    """Return the default context, making it if need be."""
+    global _chosen  # noqa: PLW0603 - the process's choice
+    with _lock:
+        if _chosen is None:
+            _chosen = get_context(_default_name())
+        return _chosen
+
+
+def get_start_method(allow_none: bool = False) -> str | None:  # noqa: FBT001, FBT002 - multiprocessing's signature
+    """Return the default context's name; None if none was chosen yet and *allow_none*."""
+    if _chosen is None and allow_none:
+        return None
+    return default_context().name
+
+
+def set_start_method(method: str | None, force: bool = False) -> None:  # noqa: FBT001, FBT002 - multiprocessing's signature
+    """Choose the default context, once, or again with *force*; None forgets the choice."""
+    global _chosen  # noqa: PLW0603 - the process's choice
+    with _lock:
+        if _chosen is not None and not force:
+            raise RuntimeError("context has already been set")
+        _chosen = None if method is None else get_context(method)
+
+
+def get_all_start_methods() -> list[str]:
+    """Return the names of the installed contexts, the default one first."""
+    first = _default_name()
+    return sorted(available_contexts(), key=lambda name: (name != first, name))
+
+
+def late(name: str) -> Callable[..., Any]:
+    """Return a function that calls the default context's method of that name."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(default_context(), name)(*args, **kwargs)
+
+    from polyexec.context import Context
+
+    return functools.update_wrapper(call, getattr(Context, name), assigned=("__name__", "__doc__"))
+
+
+def _default_name() -> str:
+    return os.environ.get(CONTEXT) or FALLBACK

@@ -1,0 +1,53 @@
+"""What becomes of unfinished work when the interpreter exits.
+
+Accepted tasks are finished, as in concurrent.futures: `_finish` runs before Python waits for its
+threads, drains unread maps, and shuts every live executor down. A Pool's are dropped, as in
+multiprocessing. After Ctrl-C has ended the main program nothing is waited for, so that it ends at
+once, with one traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyexec.executor import Executor
+
+_live: weakref.WeakSet[Executor] = weakref.WeakSet()
+_registered = False
+exiting = False
+
+
+def finish_at_exit(executor: Executor) -> None:
+    """Have *executor*'s tasks finished before the interpreter exits."""
+    global _registered  # noqa: PLW0603 - once a process
+    if not _registered:
+        _registered = True
+        # As concurrent.futures does; atexit proper runs too late, after threads were joined.
+        threading._register_atexit(_finish)  # type: ignore[attr-defined]  # private, stable since 3.9
+    _live.add(executor)
+
+
+def _finish() -> None:
+    global exiting  # noqa: PLW0603 - once a process
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    executors = [(executor, interrupted or executor._drops_at_exit) for executor in list(_live)]
+    for executor, drop in executors:
+        executor._settle_maps(cancel=drop)
+    exiting = True
+    for executor, drop in executors:
+        executor.shutdown(wait=not drop, cancel_futures=drop)
+
+
+def _forget_parent() -> None:
+    # The threads that would have run these tasks exist in the parent only.
+    for executor in list(_live):
+        executor._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

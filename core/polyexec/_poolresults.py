@@ -1,0 +1,140 @@
+"""What a Pool hands back for work that goes on: AsyncResult, MapResult and IMapIterator."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing.pool
+import threading
+import time
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from polyexec._map import MapIterator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polyexec._chunk import ChunkOutcome
+    from polyexec.future import Future
+    from polyexec.pool import Pool
+
+__all__ = ["AsyncResult", "IMapIterator", "MapResult"]
+
+_numbers = itertools.count()
+
+
+class AsyncResult(multiprocessing.pool.ApplyResult):  # type: ignore[type-arg]  # generic for checkers only
+    """The outcome of `Pool.apply_async`; it is ready when its callback has run."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> None:
+        self._event = threading.Event()
+        self._callback = callback
+        self._error_callback = error_callback
+        self._job = next(_numbers)
+        self._cache = pool._cache
+        self._cache[self._job] = self
+        self._pool: Pool | None = pool
+        self._success = True
+        self._value: Any = None
+
+    def watch(self, futures: list[Future[Any]]) -> None:
+        """Become ready when the one future has ended."""
+        futures[0].add_done_callback(self._ended)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the value or raise the error; `multiprocessing.TimeoutError` after *timeout* s."""
+        self.wait(timeout)
+        if not self.ready():
+            raise multiprocessing.TimeoutError
+        if self._success:
+            return self._value
+        try:
+            raise self._value
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by the traceback
+
+    def _ended(self, future: Future[Any]) -> None:
+        error = _error_of(future)
+        if error is not None:
+            self._success, self._value = False, error
+        else:
+            self._value = future.result()
+        self._become_ready()
+
+    def _become_ready(self) -> None:
+        callback = self._callback if self._success else self._error_callback
+        try:
+            if callback is not None and not isinstance(self._value, CancelledError):
+                callback(self._value)
+        finally:
+            self._cache.pop(self._job, None)
+            self._pool = self._callback = self._error_callback = None
+            self._event.set()
+
+
+class MapResult(AsyncResult):
+    """The outcome of `Pool.map_async`: a list, or the first error once every chunk has ended."""
+
+    def watch(self, futures: list[Future[Any]]) -> None:
+        """Become ready when all *futures*, each of a chunk, have ended."""
+        self._left = len(futures)
+        self._lock = threading.Lock()
+        self._chunks: list[list[Any]] = [[]] * len(futures)
+        if not futures:
+            self._value = []
+            self._become_ready()
+        for place, future in enumerate(futures):
+            future.add_done_callback(lambda ended, place=place: self._chunk_ended(place, ended))  # type: ignore[misc]  # mypy: a default binds the loop's value
+
+    def _chunk_ended(self, place: int, future: Future[Any]) -> None:
+        error = _error_of(future)
+        values: list[Any] = []
+        if error is None:
+            outcome: ChunkOutcome = future.result()
+            values = [item.value for item in outcome.outcomes]
+            error = next((item.error for item in outcome.outcomes if item.error), None)
+        with self._lock:
+            self._chunks[place] = values
+            if error is not None and self._success:
+                self._success, self._value = False, error
+            self._left -= 1
+            last = not self._left
+        if last:
+            chunks, self._chunks = self._chunks, []
+            if self._success:
+                self._value = list(itertools.chain.from_iterable(chunks))
+            self._become_ready()
+
+
+class IMapIterator(MapIterator[Any]):
+    """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
+
+    _whole_chunks = True
+    _timeout_error = multiprocessing.TimeoutError
+
+    def next(self, timeout: float | None = None) -> Any:
+        """Return the next result; `multiprocessing.TimeoutError` if it takes *timeout* seconds."""
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        return super().__next__()
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def close(self) -> None:
+        """Let every input run, as Pool does."""
+        self.drain()
+
+    def _failed(self) -> None:
+        """Go on: neither an item's error nor a timeout ends the iterator."""
+
+
+def _error_of(future: Future[Any]) -> BaseException | None:
+    try:
+        return future.exception(0)
+    except CancelledError as cancelled:
+        return cancelled

@@ -1,0 +1,64 @@
+"""Bounds how many accepted tasks have not ended: back-pressure for threads and for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+
+
+class Room:
+    """A semaphore on which threads and event loops wait side by side."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._freed = threading.Condition(threading.RLock())
+        self._sleepers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
+
+    def acquire(self) -> None:
+        """Take one place; blocks while there is none."""
+        with self._freed:
+            while not self.try_acquire():
+                self._freed.wait()
+
+    def try_acquire(self) -> bool:
+        """Take one place if there is one."""
+        with self._freed:
+            free = self._free > 0
+            self._free -= free
+            return free
+
+    def overdraw(self) -> None:
+        """Take one place even if there is none, for callers that must not wait."""
+        with self._freed:
+            self._free -= 1
+
+    async def acquire_async(self) -> None:
+        """Take one place; waits without blocking the loop."""
+        loop = asyncio.get_running_loop()
+        while not self.try_acquire():
+            woken = asyncio.Event()
+            with self._freed:
+                if self._free > 0:
+                    continue
+                self._sleepers.append((loop, woken))
+            try:
+                await woken.wait()
+            except asyncio.CancelledError:
+                self._wake_one()  # the wake-up that may have been meant for us
+                raise
+
+    def release(self) -> None:
+        """Give one place back."""
+        with self._freed:
+            self._free += 1
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        with self._freed:
+            self._freed.notify()
+            while self._sleepers:
+                loop, woken = self._sleepers.popleft()
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(woken.set)
+                    return

@@ -1,0 +1,61 @@
+"""Ends that come before the work is done: Ctrl-C, and a reader of the results that has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+GRACE = 0.5  # seconds
+INTERRUPTED = 130  # what a shell reports for SIGINT
+
+
+def end_within_grace(code: int) -> None:
+    """End this process with *code* after `GRACE` seconds, if it has not come to its end by then.
+
+    The interpreter waits for threads at its exit, and a task on a thread cannot be stopped; nor can
+    a write to a pipe that nobody reads.
+    """
+    timer = threading.Timer(GRACE, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+@contextmanager
+def on_interrupt(notify: Callable[[], None]) -> Iterator[None]:
+    """At SIGINT call *notify*, from the signal handler, where `KeyboardInterrupt` would tear a line apart.
+
+    Whatever comes of that, the process ends within `GRACE` seconds of the signal. An ignored
+    SIGINT, as in a background job, stays ignored.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is not signal.default_int_handler or not _in_main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _handler(notify))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _handler(notify: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked worker has inherited us
+            signal.default_int_handler(number, frame)
+        end_within_grace(INTERRUPTED)
+        notify()
+
+    return handle
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

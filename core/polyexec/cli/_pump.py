@@ -1,0 +1,160 @@
+"""The loop of `polyexec map`: from the supply through the window to the output.
+
+One queue carries all that can happen (lines read, a chunk done, Ctrl-C), and one thread, the
+caller's, reacts:
+
+    stdin reader ──lines──┐
+    executor ─────done────┼──> events ──> fill the window, write what is ready, wait
+    SIGINT ────interrupt──┘
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from polyexec.cli._input import EndOfInput, Lines
+from polyexec.cli._messages import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from polyexec.cli._chunk import ChunkOutcome, Job
+    from polyexec.cli._input import Supply
+    from polyexec.cli._output import Output
+    from polyexec.cli._progress import Update
+    from polyexec.cli._sizing import ChunkSizer
+    from polyexec.cli._window import Ticket, Window
+
+# Ctrl-C does not end a wait for a lock on Windows.
+PATIENCE = 0.2 if os.name == "nt" else None
+
+
+class Done(NamedTuple):
+    """The task of a ticket has ended."""
+
+    ticket: Ticket
+    future: Future[ChunkOutcome]
+
+
+class Interrupt(NamedTuple):
+    """Ctrl-C was pressed."""
+
+
+Event = Lines | EndOfInput | Done | Interrupt
+
+
+class Pump:
+    """Keeps an executor busy with chunks of the supply, and the output fed with what they give."""
+
+    def __init__(
+        self,
+        submit: Callable[[Callable[[list[str]], ChunkOutcome], list[str]], Future[ChunkOutcome]],
+        job: Job,
+        *,
+        events: queue.SimpleQueue[Event],
+        supply: Supply,
+        sizer: ChunkSizer,
+        window: Window,
+        output: Output,
+    ) -> None:
+        self._submit = submit
+        self._job = job
+        self._events = events
+        self._supply = supply
+        self._sizer = sizer
+        self._window = window
+        self._output = output
+        self._interrupted = False
+        self._problem: str | None = None
+
+    def interrupt(self) -> None:
+        """Make `run` write what is done and raise `KeyboardInterrupt`; may be called by a signal handler."""
+        self._interrupted = True
+        self._events.put(Interrupt())
+
+    def run(self, update: Update) -> None:
+        """Work until the supply ends, and raise `click.ClickException` if it ended before its time."""
+        while True:
+            if self._interrupted:
+                self._collect_finished()
+            else:
+                self._fill()
+            self._write(update)
+            if self._interrupted:
+                self._output.flush()
+                raise KeyboardInterrupt
+            if self._supply.is_exhausted and self._window.is_empty:
+                break
+            self._wait()
+        self._output.flush()
+        if self._problem:
+            raise click.ClickException(self._problem)
+
+    def _fill(self) -> None:
+        while self._window.has_room and (ticket := self._next_ticket()):
+            self._start(ticket)
+
+    def _next_ticket(self) -> Ticket | None:
+        size = self._sizer.size
+        if ticket := self._window.resume(size):
+            return ticket
+        items = self._supply.take(size)
+        return self._window.admit(items) if items else None
+
+    def _start(self, ticket: Ticket) -> None:
+        try:
+            future = self._submit(self._job.run, ticket.items)
+        except Exception as error:  # noqa: BLE001 - a stranger's backend, and the pickling of a user's function
+            self._give_up(f"the function could not be submitted: {describe(error)}")
+            self._window.finish(ticket, [self._job.failure(item, error) for item in ticket.items])
+        else:
+            future.add_done_callback(lambda done: self._events.put(Done(ticket, done)))
+
+    def _write(self, update: Update) -> None:
+        for items, outcomes in self._window.finished():
+            self._output.write(items, outcomes)
+        update(self._output.items, self._supply.total)
+
+    def _wait(self) -> None:
+        if self._events.empty():
+            self._output.flush()
+        try:
+            event = self._events.get(timeout=PATIENCE)
+        except queue.Empty:
+            return
+        if isinstance(event, Lines):
+            self._supply.receive(event.lines)
+        elif isinstance(event, EndOfInput):
+            self._supply.end()
+            if event.error:
+                self._give_up(f"standard input could not be read: {event.error.strerror}")
+        elif isinstance(event, Done):
+            self._collect(event)
+
+    def _collect_finished(self) -> None:
+        """Collect what has been done so far, without waiting."""
+        while not self._events.empty():
+            event = self._events.get()
+            if isinstance(event, Done):
+                self._collect(event)
+
+    def _collect(self, done: Done) -> None:
+        items = done.ticket.items
+        try:
+            outcomes, seconds = done.future.result()
+        except BaseException as error:  # noqa: BLE001 - the border to a user's task, in retries and losses
+            outcomes = [self._job.failure(item, error) for item in items]
+            if len(items) > 1:
+                self._sizer.lost()
+        else:
+            self._sizer.measured(len(outcomes), seconds)
+        self._window.finish(done.ticket, outcomes)
+
+    def _give_up(self, problem: str) -> None:
+        self._problem = problem
+        self._supply.abandon()

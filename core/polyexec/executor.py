@@ -1,0 +1,332 @@
+"""The Executor interface: what every backend offers, and the two methods that it must write."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import concurrent.futures
+import copy
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from polyexec import _exit
+from polyexec.arguments import need_callable, positive
+from polyexec._current import here
+from polyexec._mapping import MapMixin
+from polyexec._observers import Observers, task_wrapper
+from polyexec._room import Room
+from polyexec.capabilities import KILL_RUNNING
+from polyexec.errors import BrokenExecutor, ExecutorShutdownError
+from polyexec.options import OptionsView, TaskOptionsDict, checked_options
+from polyexec.task import NO_OPTIONS, Task, TaskOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Unpack
+
+    from polyexec._map import MapIterator
+    from polyexec.context import Context
+    from polyexec.errors import WorkerLostError
+    from polyexec.future import Future
+
+__all__ = ["Executor"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
+    """Runs tasks on the workers of one context.
+
+    A backend writes `accept` and `stop`; all else has a default here. The rules between the two:
+
+    * `accept(task)` is called for each task, from any thread, by several at once, and, for a task
+      that is run again, from the thread that reported its loss. It must not wait for the task.
+    * Whatever happens to a task, one of `task.succeed`, `task.fail`, `task.lose` is called, or
+      `task.run`, which calls them. An exception that leaves `accept` fails that task alone.
+    * `stop(wait)` is called when no accepted task is left, so it has workers to end and no work.
+      It may be called twice, first without and then with *wait*.
+    * Only tasks may keep the executor alive: what its workers hold must not refer to it, or one
+      that is dropped without `shutdown` is never collected.
+    """
+
+    #: Whether futures are completed on a thread that other tasks need, so that users' callbacks
+    #: must run elsewhere. A backend whose workers complete their own task's future says False.
+    needs_callback_thread: bool = True
+
+    #: Whether `map` may put several items into one task. A backend that hands objects over
+    #: within the process gains nothing by it, and items that wait for each other could not.
+    adapts_chunks: bool = True
+
+    def __init__(
+        self, context: Context, max_workers: int | None = None, *, max_pending: int | None = None
+    ) -> None:
+        """Prepare for tasks of *context*; *max_pending* bounds accepted ones that have not ended.
+
+        `submit` blocks while there are *max_pending* of them, except in a task or callback of this
+        executor and on the thread of a running event loop, which must not block: use `asubmit`.
+        """
+        if max_workers is not None:
+            max_workers = positive("max_workers", max_workers, "leave it out for the default")
+        if max_pending is not None:
+            max_pending = positive("max_pending", max_pending, "leave it out for no bound")
+        self.context = context
+        self._max_workers: int = max_workers or context.default_workers()
+        # Re-entrant: the collector may drop an unread map, which submits, within any of these.
+        self._lock = threading.RLock()
+        self._all_ended = threading.Condition(self._lock)
+        self._unfinished: set[Task] = set()
+        self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
+        self._room = Room(max_pending) if max_pending else None
+        self._observers: Observers | None = None
+        self._wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        self._broken: str | bool = False
+        self._failure: BrokenExecutor | None = None
+        self._waiting = 0
+        self._drops_at_exit = False
+        self._started = self._stopped = False
+        self._shutdown = False
+
+    # -- what a backend writes ---------------------------------------------------------------
+
+    @abc.abstractmethod
+    def accept(self, task: Task) -> None:
+        """Take on *task* and see to it that it ends; must not wait for it."""
+
+    @abc.abstractmethod
+    def stop(self, wait: bool) -> None:  # noqa: FBT001 - always passed by name
+        """End the workers, for there are no more tasks; if *wait*, return once they have ended."""
+
+    def withdraw(self, task: Task) -> bool:  # noqa: ARG002 - for those who override it
+        """Take back *task*, which is being cancelled; return False if it may have begun."""
+        return True
+
+    def cancel_running(self, task: Task) -> bool:
+        """Stop *task*, which runs; return whether it ended as cancelled."""
+        raise self.context.lacks(KILL_RUNNING, f"cancel(running=True) of {task.name!r}")
+
+    def terminate_workers(self) -> None:
+        """Stop all running tasks by terminating the workers, and shut down."""
+        raise self.context.lacks(KILL_RUNNING, "terminate_workers()")
+
+    def kill_workers(self) -> None:
+        """Stop all running tasks by killing the workers, and shut down."""
+        raise self.context.lacks(KILL_RUNNING, "kill_workers()")
+
+    # -- what a backend may tell ----------------------------------------------------------------
+
+    def worker_started(self, worker: str) -> None:
+        """Tell the observers that *worker* is ready."""
+        if self._observers is not None:
+            self._observers.worker_started(self, worker)
+
+    def worker_lost(self, worker: str, error: WorkerLostError) -> None:
+        """Tell the observers that *worker* died; each of its tasks is told by `Task.lose`."""
+        if self._observers is not None:
+            self._observers.worker_lost(self, worker, error)
+
+    def mark_broken(self, error: BrokenExecutor) -> None:
+        """Fail every unfinished task, and refuse new ones, with a copy of *error* each."""
+        with self._lock:
+            self._failure, self._broken = error, str(error)
+            unfinished = tuple(self._unfinished)
+        for task in unfinished:
+            task.future._end(None, self._copy_of_failure())
+
+    # -- what users call ---------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Schedule `fn(*args, **kwargs)` and return the future of its outcome."""
+        return self._submit(fn, args, kwargs, NO_OPTIONS)
+
+    async def asubmit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do as `submit`, and where `max_pending` blocks that, wait without blocking the loop."""
+        return await self._asubmit(fn, args, kwargs, NO_OPTIONS)
+
+    def options(self, **options: Unpack[TaskOptionsDict]) -> OptionsView:
+        """Return a light view of this executor that submits with these `TaskOptions`."""
+        return OptionsView(self, checked_options(self.context, NO_OPTIONS, dict(options)))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """Refuse new tasks and, if *wait*, return once the accepted ones have ended.
+
+        With *cancel_futures*, those that have not started are cancelled.
+        """
+        self._settle_maps(cancel=cancel_futures)
+        with self._lock:
+            self._shutdown = True
+            pending = tuple(self._unfinished) if cancel_futures else ()
+        for task in pending:
+            task.future.cancel()
+        if wait and here.executor is self:
+            raise RuntimeError(
+                "shutdown(wait=True) within a task or callback of the same executor would wait for "
+                "itself; the executor takes no more tasks, use wait=False here"
+            )
+        if self._drained(wait=wait):
+            self._stop(wait=wait)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Ctrl-C must end the program now, not when the running tasks have ended.
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.shutdown(wait=not interrupted, cancel_futures=interrupted)
+
+    def __del__(self) -> None:
+        if not self.__dict__.get("_shutdown", True):
+            self.shutdown(wait=False)
+
+    # -- how it is done ----------------------------------------------------------------------------
+
+    @property
+    def _pool(self) -> Executor:
+        return self
+
+    def _submit(
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+    ) -> Future[T]:
+        need_callable("submit()", fn)
+        if self._room is not None:
+            self._take_place(self._room)
+        return self._launch(fn, args, kwargs, options)
+
+    async def _asubmit(
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+    ) -> Future[T]:
+        need_callable("asubmit()", fn)
+        if self._room is not None:
+            await self._room.acquire_async()
+        return self._launch(fn, args, kwargs, options)
+
+    def _take_place(self, room: Room) -> None:
+        if here.executor is self or _loop_runs_here():
+            room.overdraw()
+        else:
+            room.acquire()
+
+    def _launch(
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+    ) -> Future[T]:
+        """Accept one task; a place in the room, where there is one, was taken for it."""
+        task = Task(self, fn, args, kwargs, options)
+        future: Future[T] = task.future
+        try:
+            self._admit(task)
+        except BaseException:
+            if self._room is not None:
+                self._room.release()
+            raise
+        if self._observers is not None:
+            self._observers.task_submitted(task)
+        if self._wrap is not None:
+            task.fn = self._wrap(fn)
+        try:
+            self.accept(task)
+        except Exception as error:  # noqa: BLE001 - the backend's word, and this task's outcome
+            future._end(None, error)
+        except BaseException as error:
+            future._end(None, error)
+            raise
+        return future
+
+    def _admit(self, task: Task) -> None:
+        """Count *task* among the unfinished, or raise because it comes too late."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._copy_of_failure()
+            if self._shutdown or _exit.exiting:
+                late = "shutdown" if self._shutdown else "interpreter shutdown"
+                raise ExecutorShutdownError(
+                    f"cannot schedule new futures after {late}; {task.name!r} was not accepted"
+                )
+            self._unfinished.add(task)
+            if not self._started:
+                self._start()
+
+    def _start(self) -> None:
+        """Make ready for the first task; called with the lock held."""
+        self._started = True
+        _exit.finish_at_exit(self)
+        self._observers = Observers.of(self)
+        self._wrap = task_wrapper(self)
+
+    def _task_ended(self, task: Task) -> None:
+        """Forget *task*, whose future has ended and whose callbacks have run."""
+        if self._observers is not None:
+            self._observers.task_finished(task)
+        with self._lock:
+            self._unfinished.discard(task)
+            drained = self._shutdown and not self._unfinished
+            if drained:
+                self._all_ended.notify_all()
+            unattended = drained and not self._waiting
+        if self._room is not None:
+            self._room.release()
+        if unattended:
+            self._stop(wait=False)
+
+    def _drained(self, *, wait: bool) -> bool:
+        """Return whether no task is left, which with *wait* is only a matter of time."""
+        with self._lock:
+            self._waiting += wait
+            try:
+                while wait and self._unfinished:
+                    self._all_ended.wait()
+            finally:
+                self._waiting -= wait
+            return not self._unfinished
+
+    def _stop(self, *, wait: bool) -> None:
+        self.stop(wait)
+        with self._lock:
+            first, self._stopped = not self._stopped, True
+        if first and self._observers is not None:
+            self._observers.executor_stopped(self)
+
+    def _settle_maps(self, *, cancel: bool) -> None:
+        """Submit what live maps have not pulled yet, or cancel it."""
+        for results in list(self._maps):
+            results.cancel() if cancel else results.drain()
+
+    def _abandon(self) -> None:
+        """Make this copy of a parent's executor unusable in a forked child, and its waits end."""
+        self._lock = threading.RLock()  # another thread of the parent may hold the old one
+        self._all_ended = threading.Condition(self._lock)
+        self._failure = BrokenExecutor(
+            "this executor was made before os.fork() and its workers belong to the parent; "
+            "make a new one in the child"
+        )
+        self._broken = str(self._failure)
+        for task in tuple(self._unfinished):
+            task.future._abandon(self._copy_of_failure())
+        self._unfinished.clear()
+
+    def _copy_of_failure(self) -> BrokenExecutor:
+        # One shared instance would gather the traceback of everybody who raises it.
+        failure = copy.copy(self._failure)
+        assert failure is not None
+        failure.__cause__ = self._failure.__cause__ if self._failure else None
+        return failure
+
+
+def _loop_runs_here() -> bool:
+    return asyncio._get_running_loop() is not None

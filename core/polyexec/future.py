@@ -1,0 +1,274 @@
+"""The Future: `concurrent.futures.Future`, at a fraction of its cost.
+
+Most of what a tiny task costs in the standard library is its future's Condition and two lists.
+Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
+the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
+until then a future is one object and one RLock. The Condition wraps that same lock, so holding
+`_condition` excludes every change of state, and notifying it wakes everyone in `result()`.
+
+A future that an executor handed out is bound to its Task until it ends. Ending has this order:
+
+    state and outcome, waiters, Condition      under the lock
+    the user's callbacks                       outside it, never on a thread that other tasks need
+    Executor._task_ended                       so `shutdown(wait=True)` also waits for callbacks
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from concurrent.futures import CancelledError, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError  # a class of its own on 3.10
+from concurrent.futures._base import (
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    PENDING,
+    RUNNING,
+)
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from polyexec._current import here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from polyexec.task import Task
+
+__all__ = ["Future", "Waiter"]
+
+T = TypeVar("T")
+
+_ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
+_CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
+_logger = logging.getLogger("concurrent.futures")
+
+
+class Waiter(Protocol):
+    """What is told, on the finishing thread and under the future's lock, that a future ended."""
+
+    def add_result(self, future: concurrent.futures.Future[Any], /) -> None:
+        """Take note that *future* has a result."""
+
+    def add_exception(self, future: concurrent.futures.Future[Any], /) -> None:
+        """Take note that *future* has an exception."""
+
+    def add_cancelled(self, future: concurrent.futures.Future[Any], /) -> None:
+        """Take note that *future* was cancelled."""
+
+
+class Future(concurrent.futures.Future[T]):
+    """The outcome of a task: everything the standard library's future does, and more.
+
+    It can be awaited, and it knows the task's *name*, the *worker* that ran it last, how many
+    *attempts* were begun, and when it was submitted, last started and finished, in seconds since
+    the epoch; each is None while unknown.
+    """
+
+    name: str | None = None
+    worker: str | None = None
+    attempts: int = 0
+    submitted_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    _state: str = PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _waited: threading.Condition | None = None
+    _waiters: Any = ()
+    _done_callbacks: Any = ()
+    _task: Task | None = None
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made on first use
+        with self._lock:
+            condition = self._waited
+            if condition is None:
+                self._waiters = list(self._waiters)
+                condition = self._waited = threading.Condition(self._lock)
+            return condition
+
+    def __repr__(self) -> str:
+        with self._lock:
+            state = self._state.lower().replace("cancelled_and_notified", "cancelled")
+            if self._exception is not None:
+                state += f" raised {type(self._exception).__name__}"
+            elif self._state == FINISHED:
+                state += f" returned {type(self._result).__name__}"
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
+
+    def cancel(self, *, running: bool = False) -> bool:
+        """Cancel the task unless it runs or has ended; with *running*, stop it if it runs.
+
+        Returns whether the future is cancelled. Raises NotSupportedError for a running task where
+        the context can't stop one.
+        """
+        task = self._task
+        if self._state == PENDING and (task is None or task.executor.withdraw(task)):
+            with self._lock:
+                cancelled = self._state == PENDING
+                if cancelled:
+                    self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
+                    self._tell("add_cancelled", waiters=task is not None)
+            if cancelled:
+                self._settle()
+        if self._state in _CANCELLED:
+            return True
+        if running and task is not None and self._state == RUNNING:
+            return task.executor.cancel_running(task)
+        return False
+
+    def cancelled(self) -> bool:
+        """Return whether the future was cancelled."""
+        return self._state in _CANCELLED
+
+    def running(self) -> bool:
+        """Return whether the task is being run."""
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        """Return whether the future has ended, cancelled or not."""
+        return self._state in _ENDED
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the task returned, or raise what it raised.
+
+        Blocks for *timeout* seconds at most, then raises `concurrent.futures.TimeoutError`.
+        """
+        try:
+            with self._lock:
+                self._wait(timeout)
+                if self._exception is not None:
+                    raise self._exception
+                result: T = self._result
+                return result
+        finally:
+            # The traceback of a raised exception must not keep this future alive in a cycle.
+            self = None  # type: ignore[assignment]  # noqa: PLW0642
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised, None if it returned; blocks as `result` does."""
+        with self._lock:
+            self._wait(timeout)
+            return self._exception
+
+    def _wait(self, timeout: float | None) -> None:
+        """Block until the future has ended; called with the lock held."""
+        if self._state not in _ENDED:
+            self._condition.wait(timeout)
+            if self._state not in _ENDED:
+                raise FutureTimeoutError
+        if self._state in _CANCELLED:
+            raise CancelledError
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:  # type: ignore[override]  # it gets this very future
+        """Call *fn* with this future when it ends, at once if it has."""
+        with self._lock:
+            if self._state not in _ENDED:
+                self._done_callbacks = [*self._done_callbacks, fn]
+                return
+        self._call(fn)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self).__await__()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Mark the task as running; return False, and do nothing, if it was cancelled."""
+        with self._lock:
+            if self._state == PENDING:
+                self._state = RUNNING
+                return True
+            if self._state == CANCELLED:
+                self._state = CANCELLED_AND_NOTIFIED
+                self._tell("add_cancelled", waiters=True)
+                return False
+            if self._state in _ENDED and self.submitted_at is not None:
+                return False  # an executor's task that ended before it began
+            _logger.critical("Future %s in unexpected state: %s", id(self), self._state)
+            raise RuntimeError("Future in unexpected state")
+
+    def set_result(self, result: T) -> None:
+        """Set what the task returned; for executors and tests."""
+        if not self._end(result, None):
+            raise InvalidStateError(f"{self._state}: {self!r}")
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Set what the task raised; for executors and tests."""
+        if not self._end(None, exception):
+            raise InvalidStateError(f"{self._state}: {self!r}")
+
+    def _end(self, result: Any, exception: BaseException | None) -> bool:
+        """Set the outcome and tell everyone; return False if there was one before."""
+        with self._lock:
+            if self._state in _ENDED:
+                return False
+            self._result, self._exception = result, exception
+            self._state = FINISHED
+            self._tell("add_result" if exception is None else "add_exception", waiters=True)
+        self._settle()
+        return True
+
+    def _tell(self, moment: str, *, waiters: bool) -> None:
+        """Tell waiters, and those who block; called with the lock held."""
+        if waiters:
+            for waiter in self._waiters:
+                getattr(waiter, moment)(self)
+        if self._waited is not None:
+            self._waited.notify_all()
+
+    def _watch(self, waiter: Waiter) -> None:
+        """Have *waiter* told when this future ends, at once if it has."""
+        with self._lock:
+            if self._state not in _ENDED:
+                self._waiters = [*self._waiters, waiter]
+                return
+        waiter.add_cancelled(self) if self._state in _CANCELLED else waiter.add_result(self)
+
+    def _abandon(self, error: BaseException) -> None:
+        """End with *error* in a forked child, without telling those who belong to the parent."""
+        self._lock = threading.RLock()
+        self._task, self._waited, self._waiters, self._done_callbacks = None, None, (), ()
+        self._exception, self._state = error, FINISHED
+
+    def _settle(self) -> None:
+        """Run the callbacks and release the task, once the state is final."""
+        task = self._task
+        if task is None:
+            self._invoke_callbacks()
+            return
+        self.finished_at = time.time()
+        if self._done_callbacks and task.executor.needs_callback_thread:
+            from polyexec._callbacks import run_callbacks
+
+            run_callbacks(self._release)
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        task, outer = self._task, here.executor
+        assert task is not None
+        here.executor = task.executor
+        try:
+            self._invoke_callbacks()
+        finally:
+            here.executor = outer
+            self._task = None
+            task.executor._task_ended(task)
+
+    def _invoke_callbacks(self) -> None:
+        callbacks, self._done_callbacks = self._done_callbacks, ()
+        for callback in callbacks:
+            self._call(callback)
+
+    def _call(self, callback: Callable[[Future[T]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:  # the user's code, and nobody is there to catch its error
+            _logger.exception("exception calling callback for %r", self)

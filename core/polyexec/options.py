@@ -1,0 +1,100 @@
+"""Options for a task: a light view of an executor that submits with them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
+
+from polyexec.arguments import reject_unknown
+from polyexec._mapping import MapMixin
+from polyexec.capabilities import KILL_RUNNING, PRIORITIES, RESOURCES
+from polyexec.task import NO_OPTIONS, TaskOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from typing_extensions import Unpack
+
+    from polyexec.context import Context
+    from polyexec.executor import Executor
+    from polyexec.future import Future
+
+__all__ = ["OptionsView", "TaskOptionsDict"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NAMES = tuple(field.name for field in dataclasses.fields(TaskOptions))
+_NEEDS = {"timeout": KILL_RUNNING, "priority": PRIORITIES, "resources": RESOURCES}
+
+
+class TaskOptionsDict(TypedDict, total=False):
+    """The keywords of `Executor.options`; see `TaskOptions` for their meaning."""
+
+    timeout: float | None
+    retries: int
+    retry_exceptions: tuple[type[BaseException], ...]
+    priority: int
+    resources: Mapping[str, float]
+    name: str | None
+
+
+def checked_options(context: Context, base: TaskOptions, given: dict[str, Any]) -> TaskOptions:
+    """Return *base* with the *given* options, or say what is wrong with them."""
+    reject_unknown("Executor.options()", given, _NAMES)
+    for name, capability in _NEEDS.items():
+        if given.get(name) and capability not in context.capabilities:
+            raise context.lacks(capability, f"options({name}={given[name]!r})")
+    _check_values(given)
+    return dataclasses.replace(base, **given)
+
+
+def _check_values(given: dict[str, Any]) -> None:
+    timeout, retries = given.get("timeout"), given.get("retries", 0)
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be greater than 0 seconds, not {timeout!r}; None is no limit")
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries must be an integer of 0 or more, not {retries!r}")
+    kinds = given.get("retry_exceptions", ())
+    if not isinstance(kinds, tuple) or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    ):
+        raise TypeError(f"retry_exceptions must be a tuple of exception classes, not {kinds!r}")
+
+
+class OptionsView(MapMixin, concurrent.futures.Executor):
+    """An executor seen through task options: it shares the pool, and its shutdown is the pool's."""
+
+    def __init__(self, executor: Executor, options: TaskOptions) -> None:
+        self._executor = executor
+        self._options = options
+
+    @property
+    def _max_workers(self) -> int:
+        return self._executor._max_workers
+
+    @property
+    def _pool(self) -> Executor:
+        return self._executor
+
+    def _chunksize(self, asked: int | None) -> int | None:
+        # Options hold for a task: with one item in it, for each item.
+        return 1 if asked is None and self._options != NO_OPTIONS else asked
+
+    def options(self, **options: Unpack[TaskOptionsDict]) -> OptionsView:
+        """Return a view with these options on top of this one's."""
+        merged = checked_options(self._executor.context, self._options, dict(options))
+        return OptionsView(self._executor, merged)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do as `Executor.submit`, with this view's options."""
+        return self._executor._submit(fn, args, kwargs, self._options)
+
+    async def asubmit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do as `Executor.asubmit`, with this view's options."""
+        return await self._executor._asubmit(fn, args, kwargs, self._options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """Shut down the executor itself."""
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)

@@ -1,0 +1,68 @@
+"""Lists of objects to bytes, so that one that can't be pickled spoils no other.
+
+One pickle for several objects would make equal what was not the same object, by the pickler's
+memo, and would be lost as a whole. Plain values have neither problem and ride together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from polyexec.serialization.exceptions import dumps_exception, loads_exception
+from polyexec.serialization.payloads import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PackedItems", "pack_items", "unpack_items"]
+
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+class PackedItems(NamedTuple):
+    """Objects, each ready to be pickled: as they are if *plain*, else in bytes, each its own.
+
+    *errors* holds, by place, the exception of each that could not be pickled.
+    """
+
+    plain: bool
+    items: list[Any]
+    errors: dict[int, bytes]
+
+
+def pack_items(values: Sequence[Any]) -> PackedItems:
+    """Pack *values*; never raises for what they are."""
+    if all(_is_plain(value) for value in values):
+        return PackedItems(plain=True, items=list(values), errors={})
+    items: list[Any] = []
+    errors: dict[int, bytes] = {}
+    for place, value in enumerate(values):
+        try:
+            items.append(dumps(value))
+        except Exception as error:  # noqa: BLE001 - becomes this one item's outcome
+            items.append(None)
+            errors[place] = dumps_exception(error)
+    return PackedItems(plain=False, items=items, errors=errors)
+
+
+def unpack_items(packed: PackedItems) -> list[tuple[Any, BaseException | None]]:
+    """Return each value, or what kept it from being pickled or unpickled."""
+    if packed.plain:
+        return [(item, None) for item in packed.items]
+    return [_unpack(packed, place) for place in range(len(packed.items))]
+
+
+def _unpack(packed: PackedItems, place: int) -> tuple[Any, BaseException | None]:
+    if place in packed.errors:
+        return None, loads_exception(packed.errors[place])
+    try:
+        return loads(packed.items[place]), None
+    except BaseException as error:  # noqa: BLE001 - the user's code; this one item's outcome
+        return None, error
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is tuple:  # the arguments of one call
+        return all(type(part) in _PLAIN for part in value)
+    return kind in _PLAIN

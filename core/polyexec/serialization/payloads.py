@@ -1,0 +1,88 @@
+"""Objects to bytes: plain pickle where it is right, cloudpickle where it is needed.
+
+Plain pickle is several times faster, but it stores `__main__`'s functions and classes by a name
+that means something else in a worker, and refuses lambdas, closures and what a notebook defined.
+So its output is scanned for that name, which costs next to nothing, and cloudpickle does again
+what must travel by value. Once modules are registered to be pickled by value, it does everything.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from polyexec.errors import UnpicklableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["dumps", "loads"]
+
+PROTOCOL = 5
+#: How pickle says that something can't be pickled.
+_REFUSALS = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
+_MAIN_MODULES = (b"__main__", b"__mp_main__")
+
+
+def dumps(
+    obj: Any, *, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None
+) -> bytes:
+    """Return *obj* as bytes; *buffer_callback* takes large buffers out of band (PEP 574).
+
+    Raises UnpicklableError, caused by the pickler's own error; what else an object's own reducer
+    raises is let through.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    keep = None if buffer_callback is None else buffers.append
+    try:
+        data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
+        data = _by_value(obj, buffers, keep, error)
+    else:
+        if any(name in data for name in _MAIN_MODULES) or _by_value_modules():
+            data = _by_value(obj, buffers, keep, None)
+    if buffer_callback is not None:
+        for buffer in buffers:
+            buffer_callback(buffer)
+    return data
+
+
+def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
+    """Return the object that `dumps` made *data* and *buffers* from."""
+    return pickle.loads(data, buffers=buffers)
+
+
+def _by_value(
+    obj: Any,
+    buffers: list[pickle.PickleBuffer],
+    keep: Callable[[pickle.PickleBuffer], Any] | None,
+    first: Exception | None,
+) -> bytes:
+    import cloudpickle
+
+    buffers.clear()
+    try:
+        data: bytes = cloudpickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+    except Exception as error:
+        cause = first or error
+        if not isinstance(cause, _REFUSALS):
+            raise cause from None  # a reducer's own error means more than ours
+        raise UnpicklableError(
+            f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
+            "pickled, or open files, sockets and locks in the task itself"
+        ) from cause
+    return data
+
+
+def _by_value_modules() -> bool:
+    import cloudpickle
+
+    return bool(cloudpickle.list_registry_pickle_by_value())
+
+
+def _short(obj: Any) -> str:
+    try:
+        text = repr(obj)
+    except Exception:  # noqa: BLE001 - the user's __repr__
+        text = object.__repr__(obj)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth

@@ -1,0 +1,150 @@
+"""A Task: what an Executor hands to its backend, and how the backend reports its outcome."""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from polyexec._current import here
+from polyexec.future import Future
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from polyexec.errors import WorkerLostError
+    from polyexec.executor import Executor
+
+__all__ = ["Task", "TaskOptions"]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What `Executor.options` sets for the tasks submitted through it.
+
+    *timeout*: seconds that one attempt may run, from its true start. *retries*: how often the
+    task is run again after its worker was lost and, counted separately, after it raised one of
+    *retry_exceptions*. *priority*: higher goes first. *resources*: what the worker must have.
+    *name*: what the task is called in errors and hooks; the function's qualified name if None.
+    """
+
+    timeout: float | None = None
+    retries: int = 0
+    retry_exceptions: tuple[type[BaseException], ...] = ()
+    priority: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    name: str | None = None
+
+
+NO_OPTIONS = TaskOptions()
+
+
+class Task:
+    """One accepted call, and the future that stands for its outcome.
+
+    A backend that runs tasks in this process calls `run`, and is done. One that runs them
+    elsewhere calls `start` when it learns that the task began, then one of `succeed`, `fail` and
+    `lose`; `polyexec.serialization` turns the task into bytes and the outcome back. Each returns
+    whether it counted: a task that was cancelled or has ended takes no second outcome.
+    """
+
+    __slots__ = (
+        "args",
+        "context",
+        "executor",
+        "failures",
+        "fn",
+        "future",
+        "kwargs",
+        "losses",
+        "options",
+    )
+
+    def __init__(
+        self,
+        executor: Executor,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions = NO_OPTIONS,
+    ) -> None:
+        self.executor = executor
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+        self.context = contextvars.copy_context()
+        self.failures = 0
+        self.losses = 0
+        self.future: Future[Any] = Future()
+        self.future.submitted_at = time.time()
+        self.future.name = options.name or getattr(fn, "__qualname__", None)
+        self.future._task = self
+
+    @property
+    def name(self) -> str:
+        """The name given by `options(name=)`, else the function's qualified name."""
+        return self.future.name or repr(self.fn)
+
+    def run(self, worker: str | None = None) -> None:
+        """Run the task here and now, in its submitter's context variables; never raises."""
+        if not self.start(worker):
+            return
+        outer, here.executor = here.executor, self.executor
+        try:
+            result = self.context.run(self.fn, *self.args, **self.kwargs)
+        except BaseException as error:  # noqa: BLE001 - the border to the user's task
+            here.executor = outer
+            self.fail(error)
+            # The frame of a task's traceback must not keep the task alive in a cycle.
+            self = None  # type: ignore[assignment]  # noqa: PLW0642
+        else:
+            here.executor = outer
+            self.succeed(result)
+
+    def start(self, worker: str | None = None) -> bool:
+        """Mark the task as running on *worker*; return False if it was cancelled."""
+        future = self.future
+        if not future.set_running_or_notify_cancel():
+            return False
+        future.started_at = time.time()
+        future.worker = worker
+        future.attempts += 1
+        if self.executor._observers is not None:
+            self.executor._observers.task_started(self)
+        return True
+
+    def succeed(self, result: Any) -> bool:
+        """End the task with *result*."""
+        return self.future._end(result, None)
+
+    def fail(self, error: BaseException) -> bool:
+        """End the task with *error*, or run it again if its options ask for that."""
+        options = self.options
+        if isinstance(error, options.retry_exceptions) and self.failures < options.retries:
+            self.failures += 1
+            return self._retry(error)
+        return self.future._end(None, error)
+
+    def lose(self, error: WorkerLostError) -> bool:
+        """End the task with *error*, for its worker is lost, or run it again if asked to."""
+        if self.losses < self.options.retries:
+            self.losses += 1
+            return self._retry(error)
+        return self.future._end(None, error)
+
+    def _retry(self, error: BaseException) -> bool:
+        future = self.future
+        with future._lock:
+            if future.done():
+                return False
+            future._state = "PENDING"
+        if self.executor._observers is not None:
+            self.executor._observers.task_retried(self, error)
+        try:
+            self.executor.accept(self)
+        except Exception as refusal:  # noqa: BLE001 - the backend's word, whatever it is
+            refusal.__cause__ = error
+            return future._end(None, refusal)
+        return True
