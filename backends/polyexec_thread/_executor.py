@@ -87,7 +87,7 @@ class Crew:
     ) -> None:
         self.inbox = Inbox()
         self.threads: set[threading.Thread] = set()
-        self.idle: deque[bool] = deque()
+        self._lock = threading.RLock()
         self._executor = weakref.ref(executor)
         self._prefix = prefix
         self._names = itertools.count()
@@ -98,20 +98,26 @@ class Crew:
         """Start one more thread."""
         name = f"{self._prefix}_{next(self._names)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self.threads.add(thread)
-        try:
+        with self._lock:
             thread.start()
-        except BaseException:
-            self.threads.discard(thread)
-            raise
+            self.threads.add(thread)
+
+    def join(self) -> None:
+        """Return once all threads have ended, and those that took over from one."""
+        while True:
+            with self._lock:
+                others = self.threads - {threading.current_thread()}
+            alive = [thread for thread in others if thread.is_alive()]
+            if not alive:
+                return
+            for thread in alive:
+                thread.join()
 
     def _work(self) -> None:
         thread = threading.current_thread()
         if not self._prepare(thread.name):
             return
-        tasks = itertools.count() if self._max_tasks is None else range(self._max_tasks)
-        for _ in tasks:
-            self.idle.append(True)
+        for _ in itertools.count() if self._max_tasks is None else range(self._max_tasks):
             task = self.inbox.get()
             if task is None:
                 return
@@ -120,8 +126,9 @@ class Crew:
             except BaseException:  # a callback's SystemExit, say: the thread is needed for others
                 _logger.critical("Exception in worker", exc_info=True)
             del task
-        self.threads.discard(thread)
-        self.hire()
+        with self._lock:
+            self.threads.discard(thread)
+            self.hire()
 
     def _prepare(self, name: str) -> bool:
         executor = self._executor()
@@ -170,32 +177,34 @@ class ThreadExecutor(Executor, concurrent.futures.ThreadPoolExecutor):
         self._work_queue = self._crew.inbox  # type: ignore[assignment]  # its qsize() is what people read
 
     def accept(self, task: Task) -> None:
-        """Queue *task*, and start a thread for it if none is idle."""
+        """Queue *task*, and start a thread for it unless there is one for each unfinished task."""
         crew = self._crew
         crew.inbox.put(task)
-        if len(crew.threads) >= self._max_workers:
-            return
-        with self._lock:
-            try:
-                crew.idle.pop()
-            except IndexError:
-                if len(crew.threads) < self._max_workers:
-                    self._hire()
+        if len(crew.threads) < self._max_workers and self.busy > len(crew.threads):
+            self._hire()
 
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
         """End the threads."""
         self._crew.inbox.close()
         if wait:
-            for thread in tuple(self._crew.threads):
-                if thread is not threading.current_thread():
-                    thread.join()
+            self._crew.join()
+
+    def start_workers(self) -> None:
+        """Start all threads."""
+        super().start_workers()
+        with self._lock:
+            while len(self._crew.threads) < self._max_workers:
+                self._crew.hire()
 
     def _hire(self) -> None:
-        try:
-            self._crew.hire()
-        except RuntimeError:
-            if not self._crew.threads:
-                raise  # with fewer threads than asked for we can go on, with none we can't
+        with self._lock:
+            if len(self._crew.threads) >= self._max_workers:
+                return
+            try:
+                self._crew.hire()
+            except RuntimeError:
+                if not self._crew.threads:
+                    raise  # with fewer threads than asked for we can go on, with none we can't
 
 
 def _bound(

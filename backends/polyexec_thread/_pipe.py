@@ -143,7 +143,9 @@ class ThreadConnection(_ConnectionBase, Handle):  # type: ignore[misc]  # the ba
     def _recv_bytes(self, maxsize: int | None = None) -> io.BytesIO | None:
         assert self._inward is not None
         message = self._inward.get()
-        data = bytes(ForkingPickler.dumps(message.value)) if isinstance(message, _Object) else message
+        data = (
+            bytes(ForkingPickler.dumps(message.value)) if isinstance(message, _Object) else message
+        )
         if maxsize is not None and len(data) > maxsize:
             return None
         buffer = io.BytesIO()

@@ -107,9 +107,7 @@ async def _results(
             future.cancel()
 
 
-def _take_ended(
-    pending: deque[asyncio.Future[T]], *, ordered: bool
-) -> asyncio.Future[T] | None:
+def _take_ended(pending: deque[asyncio.Future[T]], *, ordered: bool) -> asyncio.Future[T] | None:
     """Remove and return a future that has ended: the first, or any if not *ordered*."""
     for future in pending:
         if future.done():

@@ -18,17 +18,11 @@ if TYPE_CHECKING:
     from polyexec.executor import Executor
 
 _live: weakref.WeakSet[Executor] = weakref.WeakSet()
-_registered = False
 exiting = False
 
 
 def finish_at_exit(executor: Executor) -> None:
     """Have *executor*'s tasks finished before the interpreter exits."""
-    global _registered  # noqa: PLW0603 - once a process
-    if not _registered:
-        _registered = True
-        # As concurrent.futures does; atexit proper runs too late, after threads were joined.
-        threading._register_atexit(_finish)  # type: ignore[attr-defined]  # private, stable since 3.9
     _live.add(executor)
 
 
@@ -51,3 +45,9 @@ def _forget_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
+
+try:
+    # As concurrent.futures does; atexit proper runs too late, when threads have been joined.
+    threading._register_atexit(_finish)  # type: ignore[attr-defined]  # private, there since 3.9
+except RuntimeError:
+    exiting = True  # imported while the interpreter exits

@@ -79,6 +79,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         self._lock = threading.RLock()
         self._all_ended = threading.Condition(self._lock)
         self._unfinished: set[Task] = set()
+        self._settling: set[Task] = set()
         self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
         self._room = Room(max_pending) if max_pending else None
         self._observers: Observers | None = None
@@ -88,7 +89,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         self._waiting = 0
         self._drops_at_exit = False
         self._started = self._stopped = False
-        self._shutdown = False
+        self._shutdown = self._refusing = False
 
     # -- what a backend writes ---------------------------------------------------------------
 
@@ -99,6 +100,10 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     @abc.abstractmethod
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - always passed by name
         """End the workers, for there are no more tasks; if *wait*, return once they have ended."""
+
+    def start_workers(self) -> None:
+        """Start all workers now, if the backend can; without this they may start on demand."""
+        self._start()
 
     def withdraw(self, task: Task) -> bool:  # noqa: ARG002 - for those who override it
         """Take back *task*, which is being cancelled; return False if it may have begun."""
@@ -128,10 +133,15 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         if self._observers is not None:
             self._observers.worker_lost(self, worker, error)
 
+    @property
+    def busy(self) -> int:
+        """How many workers the accepted tasks, and the callbacks of ended ones, could use."""
+        return len(self._unfinished) + len(self._settling)
+
     def mark_broken(self, error: BrokenExecutor) -> None:
         """Fail every unfinished task, and refuse new ones, with a copy of *error* each."""
         with self._lock:
-            self._failure, self._broken = error, str(error)
+            self._failure, self._broken, self._refusing = error, str(error), True
             unfinished = tuple(self._unfinished)
         for task in unfinished:
             task.future._end(None, self._copy_of_failure())
@@ -157,7 +167,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """
         self._settle_maps(cancel=cancel_futures)
         with self._lock:
-            self._shutdown = True
+            self._shutdown = self._refusing = True
             pending = tuple(self._unfinished) if cancel_futures else ()
         for task in pending:
             task.future.cancel()
@@ -196,7 +206,8 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         kwargs: dict[str, Any],
         options: TaskOptions,
     ) -> Future[T]:
-        need_callable("submit()", fn)
+        if not callable(fn):
+            need_callable("submit()", fn)
         if self._room is not None:
             self._take_place(self._room)
         return self._launch(fn, args, kwargs, options)
@@ -248,39 +259,62 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             raise
         return future
 
+    # Neither accepting nor ending a task takes the executor's lock. It is enough that both change
+    # a set and then read `_refusing`, while `shutdown` sets `_refusing` and then reads the sets: a
+    # set's operations exclude each other, by the GIL or by the set's own lock, so either the
+    # submitter or worker sees the flag, or `shutdown` sees what it did to the set.
+
     def _admit(self, task: Task) -> None:
         """Count *task* among the unfinished, or raise because it comes too late."""
-        with self._lock:
-            if self._failure is not None:
-                raise self._copy_of_failure()
-            if self._shutdown or _exit.exiting:
-                late = "shutdown" if self._shutdown else "interpreter shutdown"
-                raise ExecutorShutdownError(
-                    f"cannot schedule new futures after {late}; {task.name!r} was not accepted"
-                )
-            self._unfinished.add(task)
-            if not self._started:
-                self._start()
+        self._unfinished.add(task)
+        if self._refusing or _exit.exiting:
+            self._unfinished.discard(task)
+            self._check_end()
+            raise self._refusal(task)
+        if not self._started:
+            self._start()
+
+    def _refusal(self, task: Task) -> Exception:
+        if self._failure is not None:
+            return self._copy_of_failure()
+        if _exit.exiting:
+            return RuntimeError("cannot schedule new futures after interpreter shutdown")
+        return ExecutorShutdownError(
+            f"cannot schedule new futures after shutdown; {task.name!r} was not accepted"
+        )
 
     def _start(self) -> None:
-        """Make ready for the first task; called with the lock held."""
-        self._started = True
-        _exit.finish_at_exit(self)
-        self._observers = Observers.of(self)
-        self._wrap = task_wrapper(self)
+        """Make ready for the first task, or the first worker."""
+        with self._lock:
+            if not self._started:
+                _exit.finish_at_exit(self)
+                self._observers = Observers.of(self)
+                self._wrap = task_wrapper(self)
+                self._started = True
+
+    def _leave(self, task: Task, *, settling: bool) -> None:
+        """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""
+        if settling:
+            self._settling.add(task)
+        self._unfinished.discard(task)
 
     def _task_ended(self, task: Task) -> None:
         """Forget *task*, whose future has ended and whose callbacks have run."""
         if self._observers is not None:
             self._observers.task_finished(task)
+        self._settling.discard(task)
+        if self._room is not None:
+            self._room.release()
+        if self._refusing:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        """Tell those who wait for the last task, or do their work if nobody does."""
         with self._lock:
-            self._unfinished.discard(task)
-            drained = self._shutdown and not self._unfinished
+            drained = self._shutdown and not self._unfinished and not self._settling
             if drained:
                 self._all_ended.notify_all()
             unattended = drained and not self._waiting
-        if self._room is not None:
-            self._room.release()
         if unattended:
             self._stop(wait=False)
 
@@ -289,11 +323,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         with self._lock:
             self._waiting += wait
             try:
-                while wait and self._unfinished:
+                while wait and (self._unfinished or self._settling):
                     self._all_ended.wait()
             finally:
                 self._waiting -= wait
-            return not self._unfinished
+            return not self._unfinished and not self._settling
 
     def _stop(self, *, wait: bool) -> None:
         self.stop(wait)
@@ -315,10 +349,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             "this executor was made before os.fork() and its workers belong to the parent; "
             "make a new one in the child"
         )
-        self._broken = str(self._failure)
+        self._broken, self._refusing = str(self._failure), True
         for task in tuple(self._unfinished):
             task.future._abandon(self._copy_of_failure())
         self._unfinished.clear()
+        self._settling.clear()
 
     def _copy_of_failure(self) -> BrokenExecutor:
         # One shared instance would gather the traceback of everybody who raises it.

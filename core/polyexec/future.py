@@ -8,7 +8,8 @@ until then a future is one object and one RLock. The Condition wraps that same l
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
-    state and outcome, waiters, Condition      under the lock
+    state and outcome, Executor._leave,
+    waiters, Condition                         under the lock
     the user's callbacks                       outside it, never on a thread that other tasks need
     Executor._task_ended                       so `shutdown(wait=True)` also waits for callbacks
 """
@@ -116,6 +117,8 @@ class Future(concurrent.futures.Future[T]):
                 cancelled = self._state == PENDING
                 if cancelled:
                     self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
+                    if task is not None:
+                        task.executor._leave(task, settling=bool(self._done_callbacks))
                     self._tell("add_cancelled", waiters=task is not None)
             if cancelled:
                 self._settle()
@@ -211,6 +214,10 @@ class Future(concurrent.futures.Future[T]):
                 return False
             self._result, self._exception = result, exception
             self._state = FINISHED
+            task = self._task
+            if task is not None:
+                # Before anybody wakes: a waiter that submits at once must find this worker free.
+                task.executor._leave(task, settling=bool(self._done_callbacks))
             self._tell("add_result" if exception is None else "add_exception", waiters=True)
         self._settle()
         return True
@@ -244,7 +251,10 @@ class Future(concurrent.futures.Future[T]):
             self._invoke_callbacks()
             return
         self.finished_at = time.time()
-        if self._done_callbacks and task.executor.needs_callback_thread:
+        if not self._done_callbacks:
+            self._task = None
+            task.executor._task_ended(task)
+        elif task.executor.needs_callback_thread:
             from polyexec._callbacks import run_callbacks
 
             run_callbacks(self._release)

@@ -80,9 +80,7 @@ def polyexec_task_finished(executor: Executor, future: Future[Any]) -> None:
 
 
 @hookspec
-def polyexec_task_retried(
-    executor: Executor, future: Future[Any], error: BaseException
-) -> None:
+def polyexec_task_retried(executor: Executor, future: Future[Any], error: BaseException) -> None:
     """Called when the task failed with *error* and is about to be run again."""
 
 

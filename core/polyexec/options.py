@@ -53,7 +53,9 @@ def checked_options(context: Context, base: TaskOptions, given: dict[str, Any]) 
 def _check_values(given: dict[str, Any]) -> None:
     timeout, retries = given.get("timeout"), given.get("retries", 0)
     if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be greater than 0 seconds, not {timeout!r}; None is no limit")
+        raise ValueError(
+            f"timeout must be greater than 0 seconds, not {timeout!r}; None is no limit"
+        )
     if not isinstance(retries, int) or retries < 0:
         raise ValueError(f"retries must be an integer of 0 or more, not {retries!r}")
     kinds = given.get("retry_exceptions", ())

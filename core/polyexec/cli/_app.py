@@ -26,6 +26,14 @@ class PolyexecGroup(click.Group):
         """Run the command that was asked for."""
         super().invoke(ctx)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that *args* begins with, or say which ones there are."""
+        if args[0] not in self.commands:
+            raise click.UsageError(f"there is no command {args[0]!r}; {_known_commands()}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=PolyexecGroup,
@@ -98,11 +106,17 @@ def _origin(command: click.Command) -> str:
     return getattr(command.callback, "__module__", None) or type(command).__module__
 
 
+def _known_commands() -> str:
+    return f"there are: {', '.join(sorted(app.commands))} (see polyexec --help)"
+
+
 def _sentence(error: click.ClickException) -> str:
     """Turn click's message, such as `Missing command.`, into the form of this project's errors."""
     message = one_line(error.format_message()).removesuffix(".")
     if isinstance(error, click.NoSuchOption):
         message += "; put -- before items that begin with a dash"
+    elif isinstance(error, click.MissingParameter) and error.ctx:
+        message += f" (see {error.ctx.command_path} --help)"
     elif message == "Missing command":
-        message += f"; there are: {', '.join(sorted(app.commands))} (see polyexec --help)"
+        message += f"; {_known_commands()}"
     return message[:1].lower() + message[1:]

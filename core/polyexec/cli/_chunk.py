@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What became of one item: a *line* of output, an *error* in one line, or with `--json` both."""
+    """What became of one item: a *line* of output, an *error*, or both with `--json`."""
 
     line: str | None
     error: str | None = None
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 class ChunkOutcome(NamedTuple):
-    """What became of the first items of a chunk (of all, unless its time ran out), and the seconds taken."""
+    """What became of a chunk's items, or the first ones if time ran out, and the time taken."""
 
     outcomes: list[Outcome]
     seconds: float

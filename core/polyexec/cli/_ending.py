@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import stat
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,7 +31,7 @@ def end_within_grace(code: int) -> None:
 
 @contextmanager
 def on_interrupt(notify: Callable[[], None]) -> Iterator[None]:
-    """At SIGINT call *notify*, from the signal handler, where `KeyboardInterrupt` would tear a line apart.
+    """At SIGINT call *notify*, where `KeyboardInterrupt` would tear a line of output apart.
 
     Whatever comes of that, the process ends within `GRACE` seconds of the signal. An ignored
     SIGINT, as in a background job, stays ignored.
@@ -55,6 +57,26 @@ def _handler(notify: Callable[[], None]) -> Callable[[int, FrameType | None], No
         notify()
 
     return handle
+
+
+def watch_reader(descriptor: int, notify: Callable[[], None]) -> None:
+    """Call *notify*, from a thread, when nobody reads the pipe or socket *descriptor* any more.
+
+    A write would tell, too, but the next result may be hours away. Where a descriptor cannot be
+    polled, or is something else, nothing is watched.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if hasattr(select, "poll") and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        threading.Thread(
+            target=_wait_for_hangup, args=(descriptor, notify), name="polyexec-stdout", daemon=True
+        ).start()
+
+
+def _wait_for_hangup(descriptor: int, notify: Callable[[], None]) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # POLLERR and POLLHUP are always reported
+    if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll()):
+        notify()
 
 
 def _in_main_thread() -> bool:

@@ -82,6 +82,11 @@ class Supply:
         """Whether there is no item and none will come."""
         return self.ended and not self._items
 
+    def start(self) -> None:
+        """Begin to read, if there is something to read."""
+        if self._reader:
+            self._reader.start()
+
     def receive(self, lines: list[str]) -> None:
         """Take in a block that the reader has delivered."""
         if not self.ended:
@@ -125,8 +130,7 @@ def read_blocks(descriptor: int) -> Iterator[bytes]:
 
 
 def split_lines(blocks: Iterable[bytes]) -> Iterator[list[str]]:
-    r"""Yield the complete lines of each block, without their `\n` or `\r\n`, and at the end the
-    last one.
+    r"""Yield each block's complete lines, without their `\n` or `\r\n`, at the end the last line.
 
     Bytes that are not UTF-8 become lone surrogates (PEP 383), as they do in file names.
     """

@@ -19,7 +19,7 @@ from polyexec.cli._session import MapOptions, run_map
 @click.option(
     "--chunksize",
     type=AT_LEAST_1,
-    help="How many items make one task; if it is lost, they all are. Adapted to their speed by default.",
+    help="How many items make one task, which is lost as a whole; adapted by default.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Write an object with item and result per line."

@@ -39,7 +39,7 @@ def describe(error: BaseException) -> str:
 
 
 def full_traceback(error: BaseException, *, skip: int = 0) -> str:
-    """Return the traceback as the interpreter would print it, without its *skip* outermost frames."""
+    """Return the traceback as it would be printed, without its *skip* outermost frames."""
     trace = error.__traceback__
     for _ in range(skip):
         trace = trace.tb_next if trace else None

@@ -38,6 +38,10 @@ class Output:
         self._write_lines(lines)
         self.items += len(items)
 
+    def fileno(self) -> int:
+        """Return the descriptor that results are written to."""
+        return self._stream.fileno()
+
     def flush(self) -> None:
         """Hand what was written to whoever reads it."""
         self._stream.flush()
@@ -45,7 +49,7 @@ class Output:
     def summary(self) -> None:
         """Say how many items have failed, if any."""
         if self.failed:
-            complain(f"{self.failed} of {self.items} item{'s'[: self.items != 1]} failed")
+            complain(f"{self.failed} of {self.items} items failed")
 
     def _write_lines(self, lines: list[str]) -> None:
         if lines:
@@ -71,12 +75,12 @@ def encoded(text: str) -> bytes:
 def standard_output() -> BinaryIO:
     """Return standard output for bytes, or raise a one-line error if it is closed."""
     if sys.stdout is None:
-        raise click.UsageError("standard output is closed; send it to /dev/null to discard results")
+        raise click.UsageError("standard output is closed; unwanted results go to /dev/null")
     return sys.stdout.buffer
 
 
 def discard_standard_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's own flush at exit is quiet."""
+    """Let what is still buffered go nowhere, so that the flush at interpreter exit is quiet."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

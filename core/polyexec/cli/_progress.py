@@ -22,10 +22,9 @@ class Update(Protocol):
 
 @contextmanager
 def progress_bar(*, reads_stdin: bool) -> Iterator[Update]:
-    """Show a bar while the body runs, if standard error is a terminal that nothing else writes to.
+    """Show a bar while the body runs, if standard error is a terminal that is free for it.
 
-    Results on the same terminal would tear it apart, and show the progress themselves; so would
-    items typed.
+    Results on the same terminal, or items typed, would tear it apart, and show progress themselves.
     """
     if (
         not _is_terminal(sys.stderr)
@@ -35,22 +34,21 @@ def progress_bar(*, reads_stdin: bool) -> Iterator[Update]:
         yield lambda done, total: None  # noqa: ARG005 - the names belong to the protocol
         return
     with _bar() as bar:
-        # Shown all the time: a process that has to end abruptly then leaves no hidden cursor behind.
+        # Always shown, so that a process that has to end abruptly leaves no hidden cursor.
         bar.console.show_cursor()
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _bar() -> Progress:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn
 
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         redirect_stdout=False,  # the results'
         redirect_stderr=True,  # failures are shown above the bar

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import os
 import queue
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from polyexec.cli._ending import watch_reader
 from polyexec.cli._input import EndOfInput, Lines
 from polyexec.cli._messages import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
+    from polyexec import Executor
     from polyexec.cli._chunk import ChunkOutcome, Job
     from polyexec.cli._input import Supply
     from polyexec.cli._output import Output
@@ -41,11 +43,21 @@ class Done(NamedTuple):
     future: Future[ChunkOutcome]
 
 
+class Prepared(NamedTuple):
+    """A worker has the function, or could not get it."""
+
+    future: Future[ChunkOutcome]
+
+
+class ReaderGone(NamedTuple):
+    """Nobody reads the results any more."""
+
+
 class Interrupt(NamedTuple):
     """Ctrl-C was pressed."""
 
 
-Event = Lines | EndOfInput | Done | Interrupt
+Event = Lines | EndOfInput | Prepared | Done | ReaderGone | Interrupt
 
 
 class Pump:
@@ -72,48 +84,57 @@ class Pump:
         self._interrupted = False
         self._problem: str | None = None
 
+    def prepare(self, executor: Executor) -> None:
+        """Have workers started, and the function sent to one, with a chunk without items.
+
+        Workers that are forked should be so before there are threads that read or draw. And a
+        function that does not travel is one error then, instead of one for each item.
+        """
+        future = executor.submit(self._job.run, [])
+        future.add_done_callback(lambda done: self._events.put(Prepared(done)))
+
     def interrupt(self) -> None:
-        """Make `run` write what is done and raise `KeyboardInterrupt`; may be called by a signal handler."""
+        """Make `run` write what is done and raise `KeyboardInterrupt`; for signal handlers."""
         self._interrupted = True
         self._events.put(Interrupt())
 
     def run(self, update: Update) -> None:
-        """Work until the supply ends, and raise `click.ClickException` if it ended before its time."""
-        while True:
-            if self._interrupted:
-                self._collect_finished()
-            else:
-                self._fill()
+        """Work until the supply ends, and raise `click.ClickException` if that was too early."""
+        watch_reader(self._output.fileno(), lambda: self._events.put(ReaderGone()))
+        self._supply.start()
+        while not self._interrupted:
             self._write(update)
-            if self._interrupted:
-                self._output.flush()
-                raise KeyboardInterrupt
+            self._fill()  # after writing has made room: what is held back brings no event
             if self._supply.is_exhausted and self._window.is_empty:
                 break
             self._wait()
+        self._collect_finished()
+        self._write(update)
         self._output.flush()
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._problem:
             raise click.ClickException(self._problem)
 
     def _fill(self) -> None:
-        while self._window.has_room and (ticket := self._next_ticket()):
+        while ticket := self._next_ticket():
             self._start(ticket)
 
     def _next_ticket(self) -> Ticket | None:
         size = self._sizer.size
         if ticket := self._window.resume(size):
             return ticket
-        items = self._supply.take(size)
+        items = self._supply.take(size) if self._window.has_room else []
         return self._window.admit(items) if items else None
 
     def _start(self, ticket: Ticket) -> None:
         try:
             future = self._submit(self._job.run, ticket.items)
-        except Exception as error:  # noqa: BLE001 - a stranger's backend, and the pickling of a user's function
-            self._give_up(f"the function could not be submitted: {describe(error)}")
-            self._window.finish(ticket, [self._job.failure(item, error) for item in ticket.items])
-        else:
-            future.add_done_callback(lambda done: self._events.put(Done(ticket, done)))
+        except Exception as error:  # noqa: BLE001 - the border to a backend, maybe a stranger's
+            self._give_up(f"no task could be submitted: {describe(error)}")
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._events.put(Done(ticket, done)))
 
     def _write(self, update: Update) -> None:
         for items, outcomes in self._window.finished():
@@ -133,8 +154,13 @@ class Pump:
             self._supply.end()
             if event.error:
                 self._give_up(f"standard input could not be read: {event.error.strerror}")
+        elif isinstance(event, Prepared):
+            if error := event.future.exception():
+                self._give_up(f"workers cannot get the function: {describe(error)}")
         elif isinstance(event, Done):
             self._collect(event)
+        elif isinstance(event, ReaderGone):
+            raise BrokenPipeError
 
     def _collect_finished(self) -> None:
         """Collect what has been done so far, without waiting."""
@@ -147,12 +173,12 @@ class Pump:
         items = done.ticket.items
         try:
             outcomes, seconds = done.future.result()
-        except BaseException as error:  # noqa: BLE001 - the border to a user's task, in retries and losses
+        except BaseException as error:  # noqa: BLE001 - the border to a user's task, and its loss
             outcomes = [self._job.failure(item, error) for item in items]
             if len(items) > 1:
                 self._sizer.lost()
         else:
-            self._sizer.measured(len(outcomes), seconds)
+            self._sizer.measured(len(outcomes), seconds, cut=len(outcomes) < len(items))
         self._window.finish(done.ticket, outcomes)
 
     def _give_up(self, problem: str) -> None:

@@ -101,6 +101,7 @@ def run_map(options: MapOptions) -> int:
             window=Window(workers=executor._max_workers, ordered=not options.unordered),
             output=output,
         )
+        pump.prepare(executor)
         with on_interrupt(pump.interrupt):
             return _work(pump, output, executor, reads_stdin=not options.items)
 

@@ -34,9 +34,10 @@ def resolve(target: str, *, tracebacks: bool = False) -> Callable[[str], Any]:
         raise click.UsageError(f"{target!r} is not MODULE:FUNCTION{_with_colon(target)}")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise click.UsageError(
-            f"{module_name!r} is not the name of a module{_without_path(module_name, path)}"
+            f"{module_name!r} is not the name of a module"
+            f"{_without_path(module_name, path) or '; write it as in an import statement'}"
         )
-    found: Any = _import(module_name, tracebacks=tracebacks)
+    found: Any = _import(module_name, path, tracebacks=tracebacks)
     for name in path.split("."):
         found = _attribute(found, name)
     _check_function(found, target)
@@ -44,13 +45,13 @@ def resolve(target: str, *, tracebacks: bool = False) -> Callable[[str], Any]:
     return function
 
 
-def _import(name: str, *, tracebacks: bool) -> ModuleType:
+def _import(name: str, path: str, *, tracebacks: bool) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_failed(name, error, tracebacks=tracebacks) from error
-        near = _did_you_mean(error.name, _siblings(error.name))
+        near = _did_you_mean(error.name, _siblings(error.name)) or _without_path(name, path)
         raise click.UsageError(f"there is no module {error.name!r}{near}") from error
     except (Exception, SystemExit) as error:
         raise _import_failed(name, error, tracebacks=tracebacks) from error
@@ -92,7 +93,8 @@ def _siblings(name: str) -> Iterable[str]:
     if not parent:
         return {module.name for module in pkgutil.iter_modules()} | sys.stdlib_module_names
     path = getattr(sys.modules.get(parent), "__path__", ())
-    return {f"{parent}.{module.name}" for module in pkgutil.iter_modules(path)}
+    inside = {f"{parent}.{module.name}" for module in pkgutil.iter_modules(path)}
+    return inside | {module for module in sys.modules if module.rpartition(".")[0] == parent}
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -116,6 +118,6 @@ def _with_colon(target: str) -> str:
 def _without_path(module_name: str, path: str) -> str:
     """Suggest the module that a file's name may stand for."""
     dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
-    if all(part.isidentifier() for part in dotted.split(".")):
+    if dotted != module_name and all(part.isidentifier() for part in dotted.split(".")):
         return f"; did you mean '{dotted}:{path}'?"
-    return "; write it as in an import statement"
+    return ""

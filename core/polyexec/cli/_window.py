@@ -34,7 +34,7 @@ class Ticket:
 
 
 class Window:
-    """Holds the tickets between their admission and their output, and says when there is room for more."""
+    """Holds the tickets between admission and output, and says when there is room for more."""
 
     def __init__(self, *, workers: int, ordered: bool = True) -> None:
         self._ordered = ordered
@@ -47,7 +47,7 @@ class Window:
 
     @property
     def has_room(self) -> bool:
-        """Whether another ticket may be started."""
+        """Whether a new ticket may be admitted."""
         return (
             self._running < self._most_running
             and self._held_items < MOST_HELD_ITEMS
@@ -68,8 +68,11 @@ class Window:
         return ticket
 
     def resume(self, size: int) -> Ticket | None:
-        """Return a waiting ticket of at most *size* items, now started, or None if none waits."""
-        if not self._waiting:
+        """Return a waiting ticket of at most *size* items, now started, or None if none may start.
+
+        However much is held, for it may be this one that all others are held behind.
+        """
+        if not self._waiting or self._running >= self._most_running:
             return None
         ticket = self._waiting.popleft()
         if len(ticket.items) > size:
@@ -78,7 +81,7 @@ class Window:
         return ticket
 
     def finish(self, ticket: Ticket, outcomes: list[Outcome]) -> None:
-        """Take in the *outcomes* of a started ticket's first items; the others wait to be resumed."""
+        """Take in the *outcomes* of a ticket's first items; its others wait to be resumed."""
         self._running -= 1
         if len(outcomes) < len(ticket.items):
             self._split(ticket, len(outcomes))
@@ -97,7 +100,7 @@ class Window:
             yield ticket.items, outcomes
 
     def _split(self, ticket: Ticket, size: int) -> None:
-        """Cut *ticket* down to *size* items; the rest waits, next in the order and to be started."""
+        """Cut *ticket* down to *size* items; the rest waits, next in order and to be started."""
         rest = Ticket(ticket.items[size:])
         ticket.items = ticket.items[:size]
         if self._ordered:
