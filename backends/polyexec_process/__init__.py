@@ -1,1 +1,1 @@
-"""fork, spawn and forkserver contexts: one worker pool, three ways to be born; not part of this release."""
+"""The fork, spawn and forkserver contexts; not part of this release."""

@@ -14,11 +14,21 @@ from polyexec_thread._pipe import ThreadConnection, thread_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
 
     from polyexec_thread._manager import ThreadManager
 
 
-class ThreadContext(Context, BaseContext):
+if TYPE_CHECKING:
+
+    class _Standard:
+        """Nothing: our methods don't return the classes that BaseContext's do."""
+
+else:
+    _Standard = BaseContext
+
+
+class ThreadContext(Context, _Standard):
     """Everything on threads of this process; what is passed around is never pickled."""
 
     name = "thread"
@@ -38,14 +48,11 @@ class ThreadContext(Context, BaseContext):
     )
 
     Process = _process.ThreadProcess
-    current_process = staticmethod(_process.current_process)
-    parent_process = staticmethod(_process.parent_process)
-    active_children = staticmethod(_process.active_children)
 
-    RawValue = BaseContext.RawValue
-    RawArray = BaseContext.RawArray
-    Value = BaseContext.Value
-    Array = BaseContext.Array
+    RawValue: Any = BaseContext.RawValue
+    RawArray: Any = BaseContext.RawArray
+    Value: Any = BaseContext.Value
+    Array: Any = BaseContext.Array
 
     def Executor(
         self, max_workers: int | None = None, *args: Any, **options: Any
@@ -57,6 +64,18 @@ class ThreadContext(Context, BaseContext):
         """Return as many workers as ThreadPoolExecutor has: tasks on threads mostly wait."""
         count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
         return min(32, (count() or 1) + 4)
+
+    def current_process(self) -> BaseProcess:
+        """Return the process that the calling thread runs, the main one if it is none's."""
+        return _process.current_process()
+
+    def parent_process(self) -> BaseProcess | None:
+        """Return the process that started the current one, None in the main one."""
+        return _process.parent_process()
+
+    def active_children(self) -> list[BaseProcess]:
+        """Return the live processes that the current one started."""
+        return _process.active_children()
 
     def set_executable(self, executable: str) -> None:
         """Do nothing: threads run in this Python."""
@@ -91,7 +110,7 @@ class ThreadContext(Context, BaseContext):
     def Barrier(
         self,
         parties: int,
-        action: Callable[[], object] | None = None,
+        action: Callable[[], Any] | None = None,
         timeout: float | None = None,
     ) -> threading.Barrier:
         """Return a barrier for *parties*."""

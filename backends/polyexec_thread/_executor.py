@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("concurrent.futures")
 _numbers = itertools.count()
+_TICKET, _NO_MORE = True, False
 _OPTIONS = ("initializer", "initargs", "max_pending", "max_tasks_per_child", "thread_name_prefix")
 
 
@@ -50,12 +51,12 @@ class Inbox:
         if lane is None:
             lane = self._open_lane(priority)
         lane.append(task)
-        self._tickets.put(True)
+        self._tickets.put(_TICKET)
 
     def get(self) -> Task | None:
         """Remove and return the next task; blocks for one; None when there will be no more."""
         if not self._tickets.get():
-            self._tickets.put(False)  # pass it on to the next thread
+            self._tickets.put(_NO_MORE)  # pass it on to the next thread
             return None
         while True:
             for lane in self._order:
@@ -66,7 +67,7 @@ class Inbox:
 
     def close(self) -> None:
         """Have every `get` return None once the tasks are gone."""
-        self._tickets.put(False)
+        self._tickets.put(_NO_MORE)
 
     def _open_lane(self, priority: int) -> deque[Task]:
         with self._lock:
@@ -150,7 +151,16 @@ class Crew:
         return True
 
 
-class ThreadExecutor(Executor, concurrent.futures.ThreadPoolExecutor):
+if TYPE_CHECKING:
+
+    class _Standard:
+        """Nothing: our attributes are not of the types that ThreadPoolExecutor's have."""
+
+else:
+    _Standard = concurrent.futures.ThreadPoolExecutor
+
+
+class ThreadExecutor(Executor, _Standard):
     """An executor on threads; a ThreadPoolExecutor to those who check, such as asyncio.
 
     *thread_name_prefix*: what the threads are called, followed by `_0`, `_1` and so on.
@@ -174,7 +184,7 @@ class ThreadExecutor(Executor, concurrent.futures.ThreadPoolExecutor):
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self._crew = Crew(self, prefix, initializer, max_tasks)
         self._threads = self._crew.threads
-        self._work_queue = self._crew.inbox  # type: ignore[assignment]  # its qsize() is what people read
+        self._work_queue = self._crew.inbox  # for its qsize(), which people read
 
     def accept(self, task: Task) -> None:
         """Queue *task*, and start a thread for it unless there is one for each unfinished task."""

@@ -7,9 +7,9 @@ the proxies' extra methods; methods of lists and dicts are atomic, as the proxie
 from __future__ import annotations
 
 import threading
+from multiprocessing.managers import Namespace
 from typing import TYPE_CHECKING, Any
 
-from multiprocessing.managers import Namespace
 from polyexec_thread._queues import ThreadJoinableQueue
 
 if TYPE_CHECKING:

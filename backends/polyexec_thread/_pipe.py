@@ -12,11 +12,13 @@ import os
 import pickle
 import threading
 from collections import deque
-from multiprocessing.connection import _ConnectionBase  # type: ignore[attr-defined]  # its checks are the standard's own
+from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 from polyexec_thread._handles import Handle, passed_on
+
+_StandardConnection: Any = connection._ConnectionBase  # for its checks
 
 
 class _Object(NamedTuple):
@@ -98,7 +100,7 @@ class _Lane:
             os.read(self._signal[0], 1)
 
 
-class ThreadConnection(_ConnectionBase, Handle):  # type: ignore[misc]  # the base is untyped
+class ThreadConnection(_StandardConnection, Handle):  # type: ignore[misc]  # the base is Any
     """One end of a pipe between threads."""
 
     def __init__(self, inward: _Lane | None, outward: _Lane | None) -> None:
@@ -113,6 +115,10 @@ class ThreadConnection(_ConnectionBase, Handle):  # type: ignore[misc]  # the ba
         """Return another handle of this end."""
         self._check_closed()
         return ThreadConnection(self._inward, self._outward)
+
+    def close(self) -> None:
+        """Give up this handle; the other end gets EOFError once all of this end's are closed."""
+        _StandardConnection.close(self)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while `recv` would not block."""

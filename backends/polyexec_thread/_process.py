@@ -40,7 +40,8 @@ class ThreadPopen:
     def __init__(self, process: BaseProcess) -> None:
         self._name = process.name
         self._handles: list[Handle] = []
-        child = _copy(process, self._handles)
+        self._child = _copy(process, self._handles)
+        self._child._popen = self
         self.returncode: int | None = None
         self.parent: BaseProcess | None = _here.process
         self.process = weakref.ref(process)
@@ -48,9 +49,8 @@ class ThreadPopen:
         self.sentinel, alive = os.pipe()
         self._close_sentinel = weakref.finalize(self, os.close, self.sentinel)
         self._thread = threading.Thread(
-            target=self._run, args=(child, alive), name=process.name, daemon=process.daemon
+            target=self._run, args=(alive,), name=process.name, daemon=process.daemon
         )
-        child._popen = self  # type: ignore[attr-defined]  # BaseProcess's own
         try:
             self._thread.start()
         except BaseException:
@@ -87,7 +87,10 @@ class ThreadPopen:
 
         raise ThreadContext().lacks(KILL_RUNNING, f"{wanted} of process {self._name!r}")
 
-    def _run(self, child: BaseProcess, alive: int) -> None:
+    def _run(self, alive: int) -> None:
+        # Whoever joins must find nothing of the target or its arguments left.
+        child = self._child
+        del self._child
         _here.process = child
         try:
             code = _run(child)

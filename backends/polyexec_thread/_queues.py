@@ -27,7 +27,7 @@ class ThreadQueue(Handle):
         self._shared.put(passed_on(obj), block, _at_least_zero(timeout))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - multiprocessing's signature
-        """Take an object out; `queue.Empty` if there is none, after *timeout* seconds if *block*."""
+        """Take an object out; `queue.Empty` if none comes, in *timeout* seconds if *block*."""
         self._check_open()
         return self._shared.get(block, _at_least_zero(timeout))
 

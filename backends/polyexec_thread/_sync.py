@@ -19,16 +19,14 @@ class _Lock:
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - multiprocessing's signature
         """Take the lock; blocks, for *timeout* seconds at most, if *block*."""
-        taken: bool = self._raw.acquire(*_waiting(block=block, timeout=timeout))
-        return taken
+        return bool(self._raw.acquire(*_waiting(block=block, timeout=timeout)))
 
     def release(self) -> None:
         """Give the lock up."""
         self._raw.release()
 
     def __enter__(self) -> bool:
-        entered: bool = self._raw.__enter__()
-        return entered
+        return bool(self._raw.__enter__())
 
     def __exit__(
         self,
@@ -47,7 +45,7 @@ class ThreadLock(_Lock):
 
     def locked(self) -> bool:
         """Return whether somebody holds the lock."""
-        return self._raw.locked()
+        return bool(self._raw.locked())
 
     def __repr__(self) -> str:
         return f"<Lock({'locked' if self.locked() else 'unlocked'})>"
@@ -59,39 +57,49 @@ class ThreadRLock(_Lock):
     def __init__(self) -> None:
         self._raw = threading.RLock()
         # What threading.Condition uses of a lock that is held more than once.
-        self._is_owned = self._raw._is_owned  # type: ignore[attr-defined]  # private, as stable as Condition
-        self._release_save = self._raw._release_save  # type: ignore[attr-defined]  # the same
-        self._acquire_restore = self._raw._acquire_restore  # type: ignore[attr-defined]  # the same
+        raw: Any = self._raw
+        self._is_owned = raw._is_owned
+        self._release_save = raw._release_save
+        self._acquire_restore = raw._acquire_restore
 
     def __repr__(self) -> str:
         return repr(self._raw).replace("_thread.RLock", "RLock")
 
 
-class ThreadSemaphore(threading.Semaphore):
+class ThreadSemaphore(_Lock):
     """multiprocessing's Semaphore, for threads."""
 
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # type: ignore[override]  # noqa: FBT001, FBT002 - multiprocessing's signature
+    _kind: type[threading.Semaphore] = threading.Semaphore
+
+    def __init__(self, value: int = 1) -> None:
+        self._raw = self._kind(value)
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - multiprocessing's signature
         """Take one unit; blocks, for *timeout* seconds at most, if *block*."""
         if not block:
-            return super().acquire(blocking=False)
-        return super().acquire(timeout=None if timeout is None else max(timeout, 0))
-
-    __enter__ = acquire  # type: ignore[assignment]  # as in threading
+            return bool(self._raw.acquire(blocking=False))
+        return bool(self._raw.acquire(timeout=None if timeout is None else max(timeout, 0)))
 
     def get_value(self) -> int:
         """Return how many units are free."""
-        return self._value
+        return int(self._raw._value)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind.__name__}(value={self.get_value()})>"
 
 
-class ThreadBoundedSemaphore(ThreadSemaphore, threading.BoundedSemaphore):
+class ThreadBoundedSemaphore(ThreadSemaphore):
     """multiprocessing's BoundedSemaphore, for threads."""
+
+    _kind = threading.BoundedSemaphore
 
 
 class ThreadCondition(threading.Condition):
     """multiprocessing's Condition, for threads."""
 
     def __init__(self, lock: Any = None) -> None:
-        super().__init__(ThreadRLock() if lock is None else lock)
+        own: Any = ThreadRLock()
+        super().__init__(own if lock is None else lock)
 
 
 class ThreadEvent(threading.Event):

@@ -53,7 +53,7 @@ def _work() -> None:
 
 
 def _forget_parent() -> None:
-    global _lock, _running  # noqa: PLW0603 - the parent's thread does not exist here
+    global _lock, _running
     _lock, _running = threading.RLock(), False
     _waiting.clear()
 

@@ -20,8 +20,8 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from polyexec.arguments import need_callable, positive
 from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Outcome
+from polyexec.arguments import need_callable, positive
 from polyexec.future import Future
 
 if TYPE_CHECKING:

@@ -21,9 +21,11 @@ class MapMixin(abc.ABC):
 
         def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
             """Schedule one call."""
+            raise NotImplementedError
 
         async def asubmit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
             """Schedule one call, once there is room."""
+            raise NotImplementedError
 
     @property
     @abc.abstractmethod

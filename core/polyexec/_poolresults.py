@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncResult", "IMapIterator", "MapResult"]
 
+if TYPE_CHECKING:
+    _StandardIterator = multiprocessing.pool.IMapIterator[Any]
+else:
+    _StandardIterator = multiprocessing.pool.IMapIterator  # which can't be subscripted
+
 _numbers = itertools.count()
 
 
-class AsyncResult(multiprocessing.pool.ApplyResult):  # type: ignore[type-arg]  # generic for checkers only
+class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
     """The outcome of `Pool.apply_async`; it is ready when its callback has run."""
 
     def __init__(
@@ -77,7 +82,7 @@ class AsyncResult(multiprocessing.pool.ApplyResult):  # type: ignore[type-arg]  
             self._event.set()
 
 
-class MapResult(AsyncResult):
+class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
     """The outcome of `Pool.map_async`: a list, or the first error once every chunk has ended."""
 
     def watch(self, futures: list[Future[Any]]) -> None:
@@ -111,7 +116,7 @@ class MapResult(AsyncResult):
             self._become_ready()
 
 
-class IMapIterator(MapIterator[Any]):
+class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  # both iterate
     """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
 
     _whole_chunks = True
@@ -122,8 +127,8 @@ class IMapIterator(MapIterator[Any]):
         self._deadline = None if timeout is None else time.monotonic() + timeout
         return super().__next__()
 
-    def __next__(self) -> Any:
-        return self.next()
+    def __next__(self, timeout: float | None = None) -> Any:
+        return self.next(timeout)
 
     def close(self) -> None:
         """Let every input run, as Pool does."""

@@ -13,13 +13,13 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
 from polyexec import hookspecs
-from polyexec.arguments import near_miss
 from polyexec._markers import PROJECT
+from polyexec.arguments import near_miss
 from polyexec.context import Context
 from polyexec.errors import (
     BackendLoadError,
@@ -30,7 +30,7 @@ from polyexec.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BACKENDS = "polyexec.backends"
 PLUGINS = "polyexec.plugins"
@@ -120,7 +120,7 @@ class Registry:
         commands: list[Any] = []
         for plugin in self.hook.polyexec_cli_commands.get_hookimpls():
             try:
-                commands.extend(plugin.function())
+                commands.extend(cast("Iterable[Any]", plugin.function()))
             except Exception as error:  # noqa: BLE001 - a plugin's code
                 warnings.warn(
                     f"the commands of plugin {plugin.plugin_name!r} are ignored: {error}",

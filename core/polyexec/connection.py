@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from multiprocessing.connection import Client, Connection, Listener, wait
+from typing import TYPE_CHECKING, Any
 
 from polyexec._default import late
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
-Pipe = late("Pipe")
+Pipe: Callable[..., Any] = late("Pipe")

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 
+class _NoProcess:
+    """Stands in for the class that a context without processes lacks."""
+
+    def __get__(self, context: Context | None, owner: type[Context]) -> Any:
+        if context is None:
+            return self
+        raise context.lacks(can.PROCESS, "Process")
+
+
 class Context(abc.ABC):
     """One engine, seen through the API of `multiprocessing.get_context`.
 
@@ -38,10 +47,10 @@ class Context(abc.ABC):
     def Executor(self, max_workers: int | None = None, **options: Any) -> Executor:
         """Return a new executor on *max_workers* workers, `default_workers` if None."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what the context holds; its executors must have been shut down."""
 
-    def __enter__(self) -> Context:  # noqa: PYI034 - Self is not in Python 3.10
+    def __enter__(self) -> Context:
         return self
 
     def __exit__(
@@ -60,7 +69,7 @@ class Context(abc.ABC):
         from polyexec._registry import current
 
         having = current().having(capability, besides=self.name)
-        cure = f"use one that has: {', '.join(having)}" if having else "no installed context has"
+        cure = f"use one that has: {', '.join(having)}" if having else "no installed context has it"
         return NotSupportedError(
             f"context {self.name!r} has no {wanted}: it lacks the capability {capability!r} "
             f"({can.MEANINGS.get(capability, 'defined by its backend')}); {cure}",
@@ -122,21 +131,18 @@ class Context(abc.ABC):
         """Have multiprocessing's logger write to stderr."""
         import multiprocessing.util
 
-        logger: Logger = multiprocessing.util.log_to_stderr(level)  # type: ignore[arg-type]  # takes names too
-        return logger
+        return multiprocessing.util.log_to_stderr(level)
 
-    def freeze_support(self) -> None:
+    def freeze_support(self) -> None:  # noqa: B027 - most have nothing to do
         """Do what a frozen Windows executable needs: nothing here."""
 
-    def allow_connection_pickling(self) -> None:
+    def allow_connection_pickling(self) -> None:  # noqa: B027 - most have nothing to do
         """Do nothing: connections pickle wherever they can be sent."""
 
     # -- what takes a capability -----------------------------------------------------------------
 
-    @property
-    def Process(self) -> Any:
-        """The class of this context's processes."""
-        self._needs(can.PROCESS, "Process")
+    #: The class of this context's processes.
+    Process: Any = _NoProcess()
 
     def current_process(self) -> Any:
         """Return the process that the caller runs in."""

@@ -66,8 +66,8 @@ class NotSupportedError(PolyexecError, NotImplementedError):
         self, message: str, *, capability: str = "", alternatives: Iterable[str] = ()
     ) -> None:
         super().__init__(message)
-        self.capability = capability
-        self.alternatives = tuple(alternatives)
+        self.capability: str = capability
+        self.alternatives: tuple[str, ...] = tuple(alternatives)
 
 
 class ExecutorShutdownError(PolyexecError, RuntimeError):
@@ -80,12 +80,12 @@ class InitializerError(PolyexecError, BrokenExecutor):
 
 if sys.version_info >= (3, 11):
 
-    class _Timeout(TimeoutError):
+    class _Timeout(TimeoutError):  # noqa: N818 - a base, raised by nobody
         """Both of the standard library's timeout errors, which are one from 3.11 on."""
 
 else:
 
-    class _Timeout(concurrent.futures.TimeoutError, TimeoutError):
+    class _Timeout(concurrent.futures.TimeoutError, TimeoutError):  # noqa: N818 - the same
         """Both of the standard library's timeout errors."""
 
 
@@ -100,7 +100,7 @@ class WorkerLostError(PolyexecError, BrokenExecutor):
     *task*'s name, the *attempts* made, and *dump*, the worker's last faulthandler dump.
     """
 
-    def __init__(  # noqa: D107 - the class docstring says it
+    def __init__(
         self,
         message: str,
         *,
@@ -112,12 +112,12 @@ class WorkerLostError(PolyexecError, BrokenExecutor):
         dump: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.pid = pid
-        self.exitcode = exitcode
-        self.host = host
-        self.task = task
-        self.attempts = attempts
-        self.dump = dump
+        self.pid: int | None = pid
+        self.exitcode: int | None = exitcode
+        self.host: str | None = host
+        self.task: str | None = task
+        self.attempts: int | None = attempts
+        self.dump: str | None = dump
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), self.args, self.__dict__)
@@ -136,7 +136,7 @@ class RemoteTraceback(Exception):  # noqa: N818 - multiprocessing's name
 
     def __init__(self, tb: str) -> None:
         super().__init__(tb)
-        self.tb = tb
+        self.tb: str = tb
 
     def __str__(self) -> str:
         return f'\n"""\n{self.tb}"""'

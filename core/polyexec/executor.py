@@ -11,11 +11,11 @@ import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from polyexec import _exit
-from polyexec.arguments import need_callable, positive
 from polyexec._current import here
 from polyexec._mapping import MapMixin
 from polyexec._observers import Observers, task_wrapper
 from polyexec._room import Room
+from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.errors import BrokenExecutor, ExecutorShutdownError
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options

@@ -171,7 +171,7 @@ class Future(concurrent.futures.Future[T]):
         if self._state in _CANCELLED:
             raise CancelledError
 
-    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:  # type: ignore[override]  # it gets this very future
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call *fn* with this future when it ends, at once if it has."""
         with self._lock:
             if self._state not in _ENDED:

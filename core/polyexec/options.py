@@ -6,8 +6,8 @@ import concurrent.futures
 import dataclasses
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
-from polyexec.arguments import reject_unknown
 from polyexec._mapping import MapMixin
+from polyexec.arguments import reject_unknown
 from polyexec.capabilities import KILL_RUNNING, PRIORITIES, RESOURCES
 from polyexec.task import NO_OPTIONS, TaskOptions
 

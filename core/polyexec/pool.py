@@ -12,10 +12,10 @@ import warnings
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any
 
-from polyexec.arguments import need_callable, positive
 from polyexec._chunk import Chunk, FixedSize
 from polyexec._default import default_context, get_context
 from polyexec._poolresults import AsyncResult, IMapIterator, MapResult
+from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.context import Context, usable_cpus
 
@@ -81,7 +81,7 @@ class Pool(multiprocessing.pool.Pool):
         """Return `func(*args, **kwds)`, called by a worker."""
         return self.apply_async(func, args, kwds).get()
 
-    def apply_async(  # type: ignore[override]  # typeshed lacks None for kwds
+    def apply_async(
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
@@ -99,7 +99,8 @@ class Pool(multiprocessing.pool.Pool):
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None
     ) -> list[Any]:
         """Return `[func(item) for item in iterable]`, computed by the workers."""
-        return self.map_async(func, iterable, chunksize).get()
+        values: list[Any] = self.map_async(func, iterable, chunksize).get()
+        return values
 
     def starmap(
         self,
@@ -108,7 +109,8 @@ class Pool(multiprocessing.pool.Pool):
         chunksize: int | None = None,
     ) -> list[Any]:
         """Return `[func(*items) for items in iterable]`, computed by the workers."""
-        return self.starmap_async(func, iterable, chunksize).get()
+        values: list[Any] = self.starmap_async(func, iterable, chunksize).get()
+        return values
 
     def map_async(
         self,
@@ -134,13 +136,13 @@ class Pool(multiprocessing.pool.Pool):
         calls = [tuple(items) for items in iterable]
         return self._map_calls(func, calls, chunksize, callback, error_callback)
 
-    def imap(  # type: ignore[override]  # an iterator of ours
+    def imap(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
         """Return an iterator over the results in order; the inputs are pulled as it is read."""
         return self._imap(func, iterable, chunksize, ordered=True)
 
-    def imap_unordered(  # type: ignore[override]  # an iterator of ours
+    def imap_unordered(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
         """Return an iterator over the results as they come."""

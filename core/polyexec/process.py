@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing.process
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyexec._default import default_context, late
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BaseProcess", "Process", "active_children", "current_process", "parent_process"]
 
 BaseProcess = multiprocessing.process.BaseProcess
 
-current_process = late("current_process")
-parent_process = late("parent_process")
-active_children = late("active_children")
+current_process: Callable[..., Any] = late("current_process")
+parent_process: Callable[..., Any] = late("parent_process")
+active_children: Callable[..., Any] = late("active_children")
 
 
 class Process(BaseProcess):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from queue import Empty, Full
+from typing import TYPE_CHECKING, Any
 
 from polyexec._default import late
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
-Queue = late("Queue")
-JoinableQueue = late("JoinableQueue")
-SimpleQueue = late("SimpleQueue")
+Queue: Callable[..., Any] = late("Queue")
+JoinableQueue: Callable[..., Any] = late("JoinableQueue")
+SimpleQueue: Callable[..., Any] = late("SimpleQueue")

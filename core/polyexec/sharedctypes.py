@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from multiprocessing.sharedctypes import copy, synchronized
+from typing import TYPE_CHECKING, Any
 
 from polyexec._default import late
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
-Array = late("Array")
-RawArray = late("RawArray")
-RawValue = late("RawValue")
-Value = late("Value")
+Array: Callable[..., Any] = late("Array")
+RawArray: Callable[..., Any] = late("RawArray")
+RawValue: Callable[..., Any] = late("RawValue")
+Value: Callable[..., Any] = late("Value")

@@ -69,14 +69,14 @@ class Task:
         kwargs: dict[str, Any],
         options: TaskOptions = NO_OPTIONS,
     ) -> None:
-        self.executor = executor
-        self.fn = fn
-        self.args = args
-        self.kwargs = kwargs
-        self.options = options
-        self.context = contextvars.copy_context()
-        self.failures = 0
-        self.losses = 0
+        self.executor: Executor = executor
+        self.fn: Callable[..., Any] = fn
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.options: TaskOptions = options
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.failures: int = 0
+        self.losses: int = 0
         self.future: Future[Any] = Future()
         self.future.submitted_at = time.time()
         self.future.name = options.name or getattr(fn, "__qualname__", None)

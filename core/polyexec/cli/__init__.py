@@ -16,7 +16,7 @@ def main() -> int:
     if missing:
         sys.stderr.write(
             f"polyexec: the command line needs {' and '.join(missing)};"
-            " install them with: pip install 'polyexec[cli]'\n"
+            f" install {'it' if len(missing) == 1 else 'them'} with: pip install 'polyexec[cli]'\n"
         )
         return 2
     from polyexec.cli._app import run

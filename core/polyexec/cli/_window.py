@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polyexec.cli._chunk import Outcome
 
 MOST_HELD_ITEMS = 10_000
-MOST_HELD_CHARACTERS = 16 * 2**20
+MOST_HELD_CHARACTERS = 4 * 2**20
 
 
 @dataclass(eq=False)
@@ -87,7 +87,7 @@ class Window:
             self._split(ticket, len(outcomes))
         ticket.outcomes = outcomes
         self._held_items += len(outcomes)
-        self._held_characters += _characters(outcomes)
+        self._held_characters += _characters(ticket.items, outcomes)
         if not self._ordered:
             self._order.append(ticket)
 
@@ -96,7 +96,7 @@ class Window:
         while self._order and (outcomes := self._order[0].outcomes) is not None:
             ticket = self._order.popleft()
             self._held_items -= len(outcomes)
-            self._held_characters -= _characters(outcomes)
+            self._held_characters -= _characters(ticket.items, outcomes)
             yield ticket.items, outcomes
 
     def _split(self, ticket: Ticket, size: int) -> None:
@@ -108,5 +108,6 @@ class Window:
         self._waiting.appendleft(rest)
 
 
-def _characters(outcomes: list[Outcome]) -> int:
-    return sum(len(outcome.line or "") + len(outcome.traceback) for outcome in outcomes)
+def _characters(items: list[str], outcomes: list[Outcome]) -> int:
+    results = sum(len(outcome.line or "") + len(outcome.traceback) for outcome in outcomes)
+    return results + sum(map(len, items))

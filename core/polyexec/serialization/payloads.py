@@ -63,7 +63,7 @@ def _by_value(
     buffers.clear()
     try:
         data: bytes = cloudpickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
         cause = first or error
         if not isinstance(cause, _REFUSALS):
             raise cause from None  # a reducer's own error means more than ours

@@ -1,0 +1,85 @@
+"""Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from cli.commandline import CommandLine
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+
+
+def test_ctrl_c_ends_running_tasks_within_a_second(cli: CommandLine, context: str) -> None:
+    arguments = ("--context", context, "--workers", "2", "tasks_here:block")
+    with cli.start("map", *arguments, "a", "block", "b", "block") as process:
+        assert _first_line(process) == b"a\n"
+        seconds, results, errors = _interrupt(process)
+    assert process.returncode == 130
+    assert seconds < 1.5  # a second, and what a busy machine may add
+    assert results == b""
+    assert errors == b"polyexec: interrupted after 1 items\n"
+
+
+def test_ctrl_c_ends_a_wait_for_input(cli: CommandLine, context: str) -> None:
+    with cli.start("map", "--context", context, "tasks_here:block") as process:
+        assert process.stdin
+        process.stdin.write(b"a\n")
+        process.stdin.flush()
+        assert _first_line(process) == b"a\n"
+        seconds, _, errors = _interrupt(process)
+    assert process.returncode == 130
+    assert seconds < 1.5
+    assert errors == b"polyexec: interrupted after 1 items\n"
+
+
+def test_what_was_done_is_written_whole_and_only_once(cli: CommandLine) -> None:
+    with cli.start("map", "tasks_here:same", *map(str, range(5000))) as process:
+        assert _first_line(process) == b"0\n"
+        _, results, _ = _interrupt(process)
+    assert results == b"".join(b"%d\n" % number for number in range(1, results.count(b"\n") + 1))
+
+
+def test_failures_are_counted_after_ctrl_c(cli: CommandLine) -> None:
+    with cli.start("map", "tasks_here:number") as process:
+        assert process.stdin
+        process.stdin.write(b"x\n1\n")
+        process.stdin.flush()
+        assert _first_line(process) == b"1.0\n"
+        _, _, errors = _interrupt(process)
+    assert errors.splitlines()[1:] == [
+        b"polyexec: 1 of 2 items failed",
+        b"polyexec: interrupted after 2 items",
+    ]
+
+
+def test_ctrl_c_ends_a_blocked_write(cli: CommandLine) -> None:
+    items = ("x" * 60_000,) * 20
+    with cli.start("map", "tasks_here:same", *items) as process:
+        assert process.stdout
+        assert process.stdout.read(1) == b"x"  # and no more: the pipe is full
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout
+    return process.stdout.readline()
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> tuple[float, bytes, bytes]:
+    """Press Ctrl-C; return how long the end took, and what was still written."""
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout
+    assert process.stderr
+    results, errors = process.stdout.read(), process.stderr.read()
+    process.wait()
+    return time.monotonic() - start, results, errors
