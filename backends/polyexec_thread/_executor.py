@@ -8,6 +8,7 @@ interpreter exits, core waits for, and nothing else shall hold it up.
 from __future__ import annotations
 
 import concurrent.futures
+import heapq
 import itertools
 import logging
 import queue
@@ -33,24 +34,26 @@ _OPTIONS = ("initializer", "initargs", "max_pending", "max_tasks_per_child", "th
 class Inbox:
     """Tasks that wait for a thread: the highest priority first, then in order of arrival.
 
-    Each task comes with a ticket, put after it, so that who holds a ticket finds a task in one
-    lane or another; all operations are atomic, with or without a GIL.
+    Each task comes with a ticket, put after it, so who holds a ticket finds a task in one place or
+    another. Most have priority 0, and go through a deque, whose operations are atomic with or
+    without a GIL; the others through one heap for those that go first, and one for those that
+    go last.
     """
 
     def __init__(self) -> None:
         self._tickets: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._lanes: dict[int, deque[Task]] = {0: deque()}
-        self._order: tuple[deque[Task], ...] = (self._lanes[0],)
-        self._lock = threading.RLock()
+        self._ready: deque[Task] = deque()
+        self._urgent = _Heap()
+        self._idle = _Heap()
         self.qsize = self._tickets.qsize
 
     def put(self, task: Task) -> None:
         """Add *task* behind those of its priority."""
         priority = task.options.priority
-        lane = self._lanes.get(priority)
-        if lane is None:
-            lane = self._open_lane(priority)
-        lane.append(task)
+        if priority == 0:
+            self._ready.append(task)
+        else:
+            (self._urgent if priority > 0 else self._idle).put(task)
         self._tickets.put(_TICKET)
 
     def get(self) -> Task | None:
@@ -59,21 +62,36 @@ class Inbox:
             self._tickets.put(_NO_MORE)  # pass it on to the next thread
             return None
         while True:
-            for lane in self._order:
-                try:
-                    return lane.popleft()
-                except IndexError:
-                    continue
+            try:
+                return self._urgent.get() or self._ready.popleft()
+            except IndexError:
+                task = self._idle.get()
+                if task is not None:
+                    return task
 
     def close(self) -> None:
         """Have every `get` return None once the tasks are gone."""
         self._tickets.put(_NO_MORE)
 
-    def _open_lane(self, priority: int) -> deque[Task]:
+
+class _Heap:
+    """Tasks by priority."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._tasks: list[tuple[int, int, Task]] = []
+        self._arrivals = itertools.count()
+
+    def put(self, task: Task) -> None:
         with self._lock:
-            lane = self._lanes.setdefault(priority, deque())
-            self._order = tuple(self._lanes[level] for level in sorted(self._lanes, reverse=True))
-            return lane
+            entry = (-task.options.priority, next(self._arrivals), task)
+            heapq.heappush(self._tasks, entry)
+
+    def get(self) -> Task | None:
+        if not self._tasks:
+            return None
+        with self._lock:
+            return heapq.heappop(self._tasks)[-1] if self._tasks else None
 
 
 class Crew:
@@ -116,20 +134,27 @@ class Crew:
 
     def _work(self) -> None:
         thread = threading.current_thread()
-        if not self._prepare(thread.name):
-            return
+        while self._prepare(thread.name) and self._serve(thread.name):
+            with self._lock:
+                try:
+                    self.hire()
+                except RuntimeError:  # no more threads are to be had: this one starts anew
+                    continue
+                self.threads.discard(thread)
+                return
+
+    def _serve(self, name: str) -> bool:
+        """Run tasks; return whether there may be more of them than this thread is to run."""
         for _ in itertools.count() if self._max_tasks is None else range(self._max_tasks):
             task = self.inbox.get()
             if task is None:
-                return
+                return False
             try:
-                task.run(thread.name)
-            except BaseException:  # a callback's SystemExit, say: the thread is needed for others
+                task.run(name)
+            except BaseException:  # Ctrl-C in a hook, say: the thread is needed for others
                 _logger.critical("Exception in worker", exc_info=True)
             del task
-        with self._lock:
-            self.threads.discard(thread)
-            self.hire()
+        return True
 
     def _prepare(self, name: str) -> bool:
         executor = self._executor()

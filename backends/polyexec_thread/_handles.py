@@ -40,6 +40,8 @@ def passed_on(value: Any, made: list[Handle] | None = None) -> Any:
 
 def _may_hold(value: Any) -> bool:
     # One level deep: `[conn, ...]` and `{"conn": conn}` as arguments, not whole object graphs.
+    if type(value) is dict:
+        value = tuple(value.values())
     return isinstance(value, Handle) or (
         type(value) in (list, tuple) and any(isinstance(part, Handle) for part in value)
     )

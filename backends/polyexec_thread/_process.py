@@ -7,14 +7,12 @@ when it ends, as a process's are.
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing.process
 import os
 import sys
 import threading
 import traceback
 import weakref
-from multiprocessing import util
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.capabilities import KILL_RUNNING
@@ -30,6 +28,7 @@ class _Here(threading.local):
 
 _here = _Here()
 _living: weakref.WeakSet[ThreadPopen] = weakref.WeakSet()
+_living_lock = threading.RLock()
 
 
 class ThreadPopen:
@@ -49,14 +48,15 @@ class ThreadPopen:
         self.sentinel, alive = os.pipe()
         self._close_sentinel = weakref.finalize(self, os.close, self.sentinel)
         self._thread = threading.Thread(
-            target=self._run, args=(alive,), name=process.name, daemon=process.daemon
+            target=self._run, args=(alive,), name=process.name, daemon=True
         )
         try:
             self._thread.start()
         except BaseException:
             os.close(alive)
             raise
-        _living.add(self)
+        with _living_lock:
+            _living.add(self)
 
     @property
     def pid(self) -> int | None:
@@ -92,6 +92,7 @@ class ThreadPopen:
         child = self._child
         del self._child
         _here.process = child
+        code = 1
         try:
             code = _run(child)
         finally:
@@ -100,10 +101,13 @@ class ThreadPopen:
             for handle in self._handles:
                 handle.close()
             self._handles.clear()
-        self.returncode = code
-        _living.discard(self)
-        self._ended.set()
-        os.close(alive)  # which makes the sentinel readable
+            self.returncode = code
+            with _living_lock:
+                _living.discard(self)
+            self._ended.set()
+            # Makes the sentinel readable; closing alone would not while a forked child has a copy.
+            os.write(alive, b"!")
+            os.close(alive)
 
 
 class ThreadProcess(multiprocessing.process.BaseProcess):
@@ -140,8 +144,13 @@ def parent_process() -> BaseProcess | None:
 
 def active_children() -> list[BaseProcess]:
     """Return the live processes that the current one started."""
-    alive = [popen for popen in tuple(_living) if popen.parent is _here.process]
+    alive = [popen for popen in _snapshot() if popen.parent is _here.process]
     return [process for popen in alive if (process := popen.process()) is not None]
+
+
+def _snapshot() -> list[ThreadPopen]:
+    with _living_lock:
+        return list(_living)
 
 
 def _copy(process: BaseProcess, made: list[Handle]) -> Any:
@@ -173,15 +182,27 @@ def _report(text: str) -> None:
         sys.stderr.flush()
 
 
-def _forget_daemons() -> None:
-    """Keep multiprocessing from terminating daemons at exit: they end with the interpreter."""
+def _join_children() -> None:
+    """Wait, as multiprocessing does at exit, for those that are no daemons.
+
+    The threads are daemons all the same, for nothing is waited for once Ctrl-C has ended the main
+    program.
+    """
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    while not interrupted:
+        alive = [child for child in multiprocessing.process.active_children() if _is_ours(child)]
+        waited_for = [child for child in alive if not child.daemon]
+        if not waited_for:
+            break
+        waited_for[0].join()
+    # What is left multiprocessing would try to terminate, or wait for.
     children: set[BaseProcess] = multiprocessing.process._children  # type: ignore[attr-defined]  # private; there is no other way
-    for child in tuple(children):
-        popen = getattr(child, "_popen", None)
-        if child.daemon and isinstance(popen, ThreadPopen):
-            children.discard(child)
+    children.difference_update([child for child in tuple(children) if _is_ours(child)])
 
 
-# Exit functions run last in, first out: after `util` has registered its own.
-assert util is not None
-atexit.register(_forget_daemons)
+def _is_ours(child: BaseProcess) -> bool:
+    return isinstance(getattr(child, "_popen", None), ThreadPopen)
+
+
+# Before the executors refuse new tasks: a child may still use one.
+threading._register_atexit(_join_children)  # type: ignore[attr-defined]  # private, there since 3.9

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from polyexec._awaiting import awaitable
 from polyexec.arguments import need_callable, positive
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AsyncMapIterator(AsyncIterator[T]):
         self._pending: deque[tuple[Future[T], asyncio.Future[T]]] = deque()
         self._pull: asyncio.Task[None] | None = None
         self._exhausted = False
+        self._error: BaseException | None = None  # of the input or of submit; raised in its place
 
     async def __anext__(self) -> T:
         while True:
@@ -49,7 +51,8 @@ class AsyncMapIterator(AsyncIterator[T]):
             if ended is not None:
                 return await self._deliver(ended)
             if not self._pending and self._pull is None:
-                raise StopAsyncIteration
+                error, self._error = self._error, None
+                raise error or StopAsyncIteration
             await self._wait()
 
     async def aclose(self) -> None:
@@ -73,20 +76,21 @@ class AsyncMapIterator(AsyncIterator[T]):
         """Begin to pull the next input if there is room, and see what became of the last."""
         if self._pull is not None and self._pull.done():
             ended, self._pull = self._pull, None
-            ended.result()
+            self._error = ended.exception()
         if self._pull is None and not self._exhausted and len(self._pending) < self._bound:
             self._pull = asyncio.ensure_future(self._pull_one())
 
     async def _pull_one(self) -> None:
         try:
             items = await anext(self._inputs)
-        except BaseException as error:
+            future = await self._asubmit(self._fn, *items)
+        except StopAsyncIteration:
             self._exhausted = True
-            if isinstance(error, StopAsyncIteration):
-                return
+        except BaseException:
+            self._exhausted = True
             raise
-        future = await self._asubmit(self._fn, *items)
-        self._pending.append((future, asyncio.wrap_future(future)))
+        else:
+            self._pending.append((future, awaitable(future)))
 
     def _take_ended(self) -> asyncio.Future[T] | None:
         """Remove and return a future that has ended: the first, or any if not *ordered*."""

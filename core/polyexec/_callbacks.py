@@ -1,8 +1,10 @@
 """Runs users' callbacks on a thread that no task needs.
 
-A backend's I/O thread that completes futures must not be held up by a callback that blocks. The
-thread lives only while there is something to run, and is no daemon, so that interpreter exit
-waits for callbacks under way.
+A backend's I/O thread that completes futures must not be held up by a callback that blocks. So one
+thread, the leader, runs callbacks one after another. Callbacks may wait for each other, too: where
+one has not returned for a while and others wait behind it, the thread that stands by takes the
+lead, and the old leader ends when its callback does. The threads live only while there is
+something to run, and are no daemons, so that interpreter exit waits for callbacks under way.
 """
 
 from __future__ import annotations
@@ -16,46 +18,95 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: How many seconds a callback may hold up the others.
+PATIENCE = 0.05
+
 _logger = logging.getLogger("concurrent.futures")
-# Re-entrant: a future may be collected, and so cancelled, by a thread that holds this very lock.
-_lock = threading.RLock()
-_waiting: deque[Callable[[], None]] = deque()
-_running = False
+
+
+class _Callbacks:
+    """Calls that wait, the thread that runs them, and the one that stands by."""
+
+    def __init__(self) -> None:
+        # Re-entrant: a future may be collected, and so cancelled, by a thread that holds it.
+        self._changed = threading.Condition(threading.RLock())
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._leader: threading.Thread | None = None
+        self._standby: threading.Thread | None = None
+        self._taken = 0
+
+    def put(self, call: Callable[[], None]) -> None:
+        """Have *call* run."""
+        with self._changed:
+            self._waiting.append(call)
+            if self._leader is None:
+                self._leader = self._start(self._lead)
+            elif self._standby is None:
+                self._standby = self._start(self._stand_by)
+            else:
+                return
+            if self._leader is not None:
+                return
+        self._run_all()  # the interpreter is on its way out, and starts no more threads
+
+    def _start(self, target: Callable[[], None]) -> threading.Thread | None:
+        # Not a daemon, even if it is a daemon that starts it.
+        thread = threading.Thread(target=target, name="polyexec-callbacks", daemon=False)
+        try:
+            thread.start()
+        except RuntimeError:
+            return None
+        return thread
+
+    def _lead(self) -> None:
+        while True:
+            with self._changed:
+                if self._leader is not threading.current_thread():
+                    return
+                if not self._waiting:
+                    self._leader = None
+                    self._changed.notify_all()
+                    return
+                call = self._waiting.popleft()
+                self._taken += 1
+                if self._waiting and self._standby is None:
+                    self._standby = self._start(self._stand_by)
+            _run(call)
+
+    def _stand_by(self) -> None:
+        with self._changed:
+            while self._waiting and self._leader is not None:
+                taken = self._taken
+                self._changed.wait(PATIENCE)
+                if taken == self._taken and self._waiting:
+                    self._leader = threading.current_thread()
+                    break
+            self._standby = None
+        self._lead()
+
+    def _run_all(self) -> None:
+        while self._waiting:
+            _run(self._waiting.popleft())
+
+
+def _run(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except BaseException:  # the user's code; those behind it must still run
+        _logger.critical("a callback ended its thread", exc_info=True)
+
+
+_callbacks = _Callbacks()
 
 
 def run_callbacks(call: Callable[[], None]) -> None:
     """Run *call* soon, after those handed in before."""
-    global _running  # noqa: PLW0603 - one thread a process
-    with _lock:
-        _waiting.append(call)
-        if _running:
-            return
-        _running = True
-    thread = threading.Thread(target=_work, name="polyexec-callbacks")
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is on its way out and starts no more threads
-        _work()
-
-
-def _work() -> None:
-    global _running  # noqa: PLW0603 - one thread a process
-    while True:
-        with _lock:
-            if not _waiting:
-                _running = False
-                return
-            call = _waiting.popleft()
-        try:
-            call()
-        except BaseException:  # the user's code; those behind it must still run
-            _logger.critical("a callback ended its thread", exc_info=True)
+    _callbacks.put(call)
 
 
 def _forget_parent() -> None:
-    global _lock, _running
-    _lock, _running = threading.RLock(), False
-    _waiting.clear()
+    global _callbacks  # noqa: PLW0603 - the parent's threads do not exist here
+    _callbacks = _Callbacks()
 
 
 if hasattr(os, "register_at_fork"):

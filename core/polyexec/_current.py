@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 class _Here(threading.local):
     executor: Executor | None = None
+    #: Whether the thread must not wait for room: it drops something, or shuts down.
+    overdraws: bool = False
 
 
 here = _Here()

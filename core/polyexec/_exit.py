@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from polyexec.executor import Executor
 
 _live: weakref.WeakSet[Executor] = weakref.WeakSet()
+_lock = threading.RLock()
 exiting = False
 
 
 def finish_at_exit(executor: Executor) -> None:
     """Have *executor*'s tasks finished before the interpreter exits."""
-    _live.add(executor)
+    with _lock:
+        _live.add(executor)
 
 
 def _finish() -> None:
     global exiting  # noqa: PLW0603 - once a process
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    executors = [(executor, interrupted or executor._drops_at_exit) for executor in list(_live)]
+    with _lock:
+        live = list(_live)
+    executors = [(executor, interrupted or executor._drops_at_exit) for executor in live]
     for executor, drop in executors:
         executor._settle_maps(cancel=drop)
     exiting = True
@@ -38,9 +42,12 @@ def _finish() -> None:
 
 
 def _forget_parent() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may hold it
+    _lock = threading.RLock()
     # The threads that would have run these tasks exist in the parent only.
     for executor in list(_live):
         executor._abandon()
+    _live.clear()
 
 
 if hasattr(os, "register_at_fork"):

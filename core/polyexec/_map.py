@@ -18,9 +18,11 @@ import time
 from collections import OrderedDict, deque
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Outcome
+from polyexec._current import here
 from polyexec.arguments import need_callable, positive
 from polyexec.future import Future
 
@@ -79,20 +81,37 @@ class MapIterator(Generic[T]):
         self._deadline = deadline
         self._ordered = ordered
         self._return_exceptions = return_exceptions
-        self._lock = threading.RLock()  # held to pull: shutdown drains from another thread
+        self._lock = threading.RLock()  # guards `_pending`, which shutdown reads
+        self._reading = threading.Lock()  # held by the one thread that reads
+        self._reader: int | None = None
+        self._pulling = threading.Lock()  # held while pulling, waited for by nobody
         self._pending: OrderedDict[concurrent.futures.Future[Any], int] = OrderedDict()
         self._ended: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
         self._report = _Report(self._ended)
         self._outcomes: deque[Outcome] = deque()
         self._unfinished = 0
         self._unread = 0
-        self._started = False
+        self._started = self._everything = self._cancelled = False
         self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
+        me = threading.get_ident()
+        if self._reader == me:
+            raise ValueError("a map's results can't be read by its own input")
+        timeout = -1 if self._deadline is None else max(self._deadline - time.monotonic(), 0)
+        if not self._reading.acquire(timeout=timeout):
+            raise self._timeout_error
+        self._reader = me
+        try:
+            return self._read()
+        finally:
+            self._reader = None
+            self._reading.release()
+
+    def _read(self) -> T:
         self._started = True
         while True:
             self._take_note()
@@ -113,16 +132,19 @@ class MapIterator(Generic[T]):
 
     def cancel(self) -> None:
         """Pull no more, and cancel what has not started."""
-        with self._lock:
-            self._exhaust()
-            pending = list(self._pending)
-        for future in pending:
-            future.cancel()
+        self._cancelled = True
+        self.pull()
+        self._cancel_pending()
 
     def drain(self) -> None:
         """Submit all inputs that are left, unless *buffersize* says that they need not run."""
         if self._buffersize is None:
-            self.pull(everything=True)
+            self._everything = True
+            outer, here.overdraws = here.overdraws, True
+            try:
+                self.pull()
+            finally:
+                here.overdraws = outer
 
     def __del__(self) -> None:
         if self.__dict__.get("_inputs") is not None or self.__dict__.get("_pending"):
@@ -130,18 +152,43 @@ class MapIterator(Generic[T]):
             if self.error is not None:
                 raise self.error
 
-    def pull(self, *, everything: bool = False) -> None:
-        """Submit inputs as far as the bounds allow; an error of theirs ends the inputs."""
+    def pull(self) -> None:
+        """Submit inputs as far as the bounds allow; an error of theirs ends the inputs.
+
+        Never waits for another thread that is pulling, and may be held up by the input or by
+        `submit`: that one sees what is asked of it before it pulls the next.
+        """
+        while self._wants_more() and self._pulling.acquire(blocking=False):
+            try:
+                while self._wants_more():
+                    self._pull_next()
+            finally:
+                self._pulling.release()
+
+    def _cancel_pending(self) -> None:
         with self._lock:
-            while self._inputs is not None and (everything or self._has_room()):
-                try:
-                    size = self._sizes.size
-                    if self._buffersize is not None:
-                        size = min(size, self._buffersize - self._unread)
-                    self._pull_chunk(size)
-                except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
-                    self._exhaust()
-                    self.error = error
+            pending = list(self._pending)
+        for future in pending:
+            future.cancel()
+
+    def _wants_more(self) -> bool:
+        return self._inputs is not None and (
+            self._cancelled or self._everything or self._has_room()
+        )
+
+    def _pull_next(self) -> None:
+        if self._cancelled:
+            self._exhaust()
+            self._cancel_pending()
+            return
+        size = self._sizes.size
+        if self._buffersize is not None:
+            size = min(size, self._buffersize - self._unread)
+        try:
+            self._pull_chunk(size)
+        except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
+            self._exhaust()
+            self.error = error
 
     def _pull_chunk(self, size: int) -> None:
         items: list[tuple[Any, ...]] = []
@@ -169,9 +216,10 @@ class MapIterator(Generic[T]):
             future = self._submit(self._fn, *items[0])
         else:
             future = self._submit(Chunk(self._fn, items))
-        self._unfinished += 1
-        self._unread += len(items)
-        self._pending[future] = len(items)
+        with self._lock:
+            self._unfinished += 1
+            self._unread += len(items)
+            self._pending[future] = len(items)
         if isinstance(future, Future):
             future._watch(self._report)
         else:
@@ -182,12 +230,15 @@ class MapIterator(Generic[T]):
         self._inputs = self._submit = None
 
     def _take_note(self) -> None:
-        while not self._ended.empty():
-            self._note_end(self._ended.get())
+        with suppress(queue.Empty):
+            while not self._ended.empty():
+                self._note_end(self._ended.get_nowait())
 
     def _note_end(self, future: concurrent.futures.Future[Any]) -> None:
-        self._unfinished -= 1
-        if not self._ordered and future in self._pending:
+        with self._lock:
+            self._unfinished -= 1
+            listed = future in self._pending
+        if listed and not self._ordered:
             self._open(future)
 
     def _open_next(self) -> bool:
@@ -199,7 +250,8 @@ class MapIterator(Generic[T]):
         return True
 
     def _open(self, future: concurrent.futures.Future[Any]) -> None:
-        items = self._pending.pop(future)
+        with self._lock:
+            items = self._pending.pop(future)
         try:
             error = future.exception(0)
         except CancelledError as cancelled:
@@ -223,6 +275,8 @@ class MapIterator(Generic[T]):
             return outcome.error  # type: ignore[return-value]  # as the caller asked
         self._failed()
         try:
+            if isinstance(outcome.error, StopIteration):  # it would end the caller's loop, PEP 479
+                raise RuntimeError("a task raised StopIteration") from outcome.error  # noqa: TRY004
             raise outcome.error
         finally:
             # The traceback of what is raised must not keep this iterator alive in a cycle.
@@ -289,8 +343,9 @@ def submit_map(
         ordered=ordered,
         return_exceptions=return_exceptions,
     )
-    executor._maps.add(results)
+    executor._add_map(results)
     results.pull()
     if results.error is not None:
-        raise results.error
+        error, results.error = results.error, None
+        raise error
     return results

@@ -34,11 +34,8 @@ class Observers:
     # It does not refer to its executor, which must be collected as soon as it is dropped.
 
     def __init__(self, hook: pluggy.HookRelay) -> None:
-        self._callers: dict[str, pluggy.HookCaller] = {}
-        for event in _EVENTS:
-            caller: pluggy.HookCaller = getattr(hook, f"polyexec_{event}")
-            if caller.get_hookimpls():
-                self._callers[event] = caller
+        callers: list[pluggy.HookCaller] = [getattr(hook, f"polyexec_{event}") for event in _EVENTS]
+        self._callers = {caller.name: caller for caller in callers if caller.get_hookimpls()}
 
     @classmethod
     def of(cls, executor: Executor) -> Observers | None:
@@ -46,7 +43,7 @@ class Observers:
         from polyexec._registry import current
 
         hook = current().hook
-        _call(hook.polyexec_executor_started, executor=executor)
+        tell(hook.polyexec_executor_started, executor=executor)
         observers = cls(hook)
         return observers if observers._callers else None
 
@@ -79,16 +76,31 @@ class Observers:
         self._tell("worker_lost", executor, worker=worker, error=error)
 
     def _tell(self, event: str, executor: Executor, **facts: Any) -> None:
-        caller = self._callers.get(event)
+        caller = self._callers.get(f"polyexec_{event}")
         if caller is not None:
-            _call(caller, executor=executor, **facts)
+            tell(caller, executor=executor, **facts)
 
 
-def _call(caller: pluggy.HookCaller, **facts: Any) -> None:
+def tell(caller: pluggy.HookCaller, **facts: Any) -> None:
+    """Call every observer's hook; one that fails is logged, and hurts nobody else."""
+    for observer in reversed(caller.get_hookimpls()):
+        ask(observer, **facts)
+
+
+def ask(observer: pluggy.HookImpl, **facts: Any) -> Any:
+    """Return what one plugin's hook returns, None if it fails."""
     try:
-        caller(**facts)
-    except Exception:  # a plugin's code: it must hurt neither the task nor the worker
-        _logger.warning("an observer of %s failed", caller.name, exc_info=True)
+        return observer.function(**{name: facts[name] for name in observer.argnames})
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a plugin's code: it must hurt neither the task nor the worker
+        _logger.warning(
+            "plugin %r failed in %s",
+            observer.plugin_name,
+            getattr(observer.function, "__name__", "a hook"),
+            exc_info=True,
+        )
+        return None
 
 
 class WrappedFunction:
@@ -120,8 +132,7 @@ def task_wrapper(executor: Executor) -> Callable[[Callable[..., Any]], Callable[
     """Ask the plugins, once for *executor*, what to put around its tasks."""
     from polyexec._registry import current
 
-    caller = current().hook.polyexec_task_wrapper
-    if not caller.get_hookimpls():
-        return None
-    decorators = tuple(caller(executor=executor))
+    plugins = reversed(current().hook.polyexec_task_wrapper.get_hookimpls())
+    answers = [ask(plugin, executor=executor) for plugin in plugins]
+    decorators = tuple(answer for answer in answers if answer is not None)
     return functools.partial(WrappedFunction, decorators=decorators) if decorators else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing.pool
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polyexec._map import MapIterator
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable
 
     from polyexec._chunk import ChunkOutcome
@@ -49,7 +51,15 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
 
     def watch(self, futures: list[Future[Any]]) -> None:
         """Become ready when the one future has ended."""
-        futures[0].add_done_callback(self._ended)
+        self._when_ended(futures[0], self._ended)
+
+    def _when_ended(
+        self, future: Future[Any], call: Callable[[concurrent.futures.Future[Any]], None]
+    ) -> None:
+        if self._callback is None and self._error_callback is None:
+            future._watch(_Call(call))  # at once, and on whatever thread
+        else:
+            future.add_done_callback(call)
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the value or raise the error; `multiprocessing.TimeoutError` after *timeout* s."""
@@ -63,7 +73,7 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by the traceback
 
-    def _ended(self, future: Future[Any]) -> None:
+    def _ended(self, future: concurrent.futures.Future[Any]) -> None:
         error = _error_of(future)
         if error is not None:
             self._success, self._value = False, error
@@ -82,6 +92,13 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
             self._event.set()
 
 
+class _Call:
+    """A waiter that calls a function, however the future ended."""
+
+    def __init__(self, call: Callable[[concurrent.futures.Future[Any]], None]) -> None:
+        self.add_result = self.add_exception = self.add_cancelled = call
+
+
 class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
     """The outcome of `Pool.map_async`: a list, or the first error once every chunk has ended."""
 
@@ -94,15 +111,15 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
             self._value = []
             self._become_ready()
         for place, future in enumerate(futures):
-            future.add_done_callback(lambda ended, place=place: self._chunk_ended(place, ended))  # type: ignore[misc]  # mypy: a default binds the loop's value
+            self._when_ended(future, functools.partial(self._chunk_ended, place))
 
-    def _chunk_ended(self, place: int, future: Future[Any]) -> None:
+    def _chunk_ended(self, place: int, future: concurrent.futures.Future[Any]) -> None:
         error = _error_of(future)
         values: list[Any] = []
         if error is None:
             outcome: ChunkOutcome = future.result()
             values = [item.value for item in outcome.outcomes]
-            error = next((item.error for item in outcome.outcomes if item.error), None)
+            error = next((item.error for item in outcome.outcomes if item.error is not None), None)
         with self._lock:
             self._chunks[place] = values
             if error is not None and self._success:
@@ -122,23 +139,25 @@ class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  
     _whole_chunks = True
     _timeout_error = multiprocessing.TimeoutError
 
+    #: The pool's iterators that nobody has read from: it keeps them, and drains them when closed.
+    unread: set[IMapIterator] | None = None
+
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; `multiprocessing.TimeoutError` if it takes *timeout* seconds."""
+        if self.unread is not None:
+            self.unread.discard(self)
+            self.unread = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
         return super().__next__()
 
     def __next__(self, timeout: float | None = None) -> Any:
         return self.next(timeout)
 
-    def close(self) -> None:
-        """Let every input run, as Pool does."""
-        self.drain()
-
     def _failed(self) -> None:
         """Go on: neither an item's error nor a timeout ends the iterator."""
 
 
-def _error_of(future: Future[Any]) -> BaseException | None:
+def _error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
     try:
         return future.exception(0)
     except CancelledError as cancelled:

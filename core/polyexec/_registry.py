@@ -19,6 +19,7 @@ import pluggy
 
 from polyexec import hookspecs
 from polyexec._markers import PROJECT
+from polyexec._observers import tell
 from polyexec.arguments import near_miss
 from polyexec.context import Context
 from polyexec.errors import (
@@ -104,7 +105,7 @@ class Registry:
         with self._lock:
             self._load_observers()
             backend = self._backends.get(name) or self._load_backend(name)
-            others = [other for other in self._backends.values() if other is not backend]
+            others = [other for other in self._manager.get_plugins() if other is not backend]
         create = self._manager.subset_hook_caller("polyexec_create_context", others)
         context = create(name=name, options=options)
         if not isinstance(context, Context):
@@ -112,7 +113,7 @@ class Registry:
                 f"backend {name!r} of {self.available().get(name, '?')} made {context!r}, "
                 "which is not a polyexec.Context"
             )
-        self._manager.hook.polyexec_context_created(name=name, context=context)
+        tell(self._manager.hook.polyexec_context_created, name=name, context=context)
         return context
 
     def cli_commands(self) -> list[Any]:
@@ -154,6 +155,8 @@ class Registry:
         return backend
 
     def _register(self, backend: object, name: str, source: EntryPoint) -> None:
+        if self._manager.is_registered(backend):
+            return  # it serves another name, or observes, as well
         try:
             self._manager.register(backend, name)
         except (pluggy.PluginValidationError, ValueError) as error:
@@ -196,7 +199,9 @@ class Registry:
         # Backends and observers share pluggy's names, so these carry their group.
         name = f"{PLUGINS}:{source.name} of {' '.join(_origin(source))}"
         try:
-            self._manager.register(source.load(), name)
+            observer = source.load()
+            if not self._manager.is_registered(observer):
+                self._manager.register(observer, name)
         except Exception as error:  # noqa: BLE001 - loading a plugin: it must hurt nobody else
             if self._manager.get_plugin(name) is not None:
                 self._manager.unregister(name=name)

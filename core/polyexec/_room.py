@@ -37,15 +37,15 @@ class Room:
         """Take one place; waits without blocking the loop."""
         loop = asyncio.get_running_loop()
         while not self.try_acquire():
-            woken = asyncio.Event()
+            sleeper = (loop, asyncio.Event())
             with self._freed:
                 if self._free > 0:
                     continue
-                self._sleepers.append((loop, woken))
+                self._sleepers.append(sleeper)
             try:
-                await woken.wait()
-            except asyncio.CancelledError:
-                self._wake_one()  # the wake-up that may have been meant for us
+                await sleeper[1].wait()
+            except BaseException:
+                self._leave(sleeper)
                 raise
 
     def release(self) -> None:
@@ -53,6 +53,14 @@ class Room:
         with self._freed:
             self._free += 1
             self._wake_one()
+
+    def _leave(self, sleeper: tuple[asyncio.AbstractEventLoop, asyncio.Event]) -> None:
+        """Wait no more; if we were woken already, another must be in our place."""
+        with self._freed:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+            else:
+                self._wake_one()
 
     def _wake_one(self) -> None:
         with self._freed:

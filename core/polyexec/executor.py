@@ -87,7 +87,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         self._broken: str | bool = False
         self._failure: BrokenExecutor | None = None
         self._waiting = 0
-        self._drops_at_exit = False
+        self._drops_at_exit = self._abandoned = False
         self._started = self._stopped = False
         self._shutdown = self._refusing = False
 
@@ -221,11 +221,15 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     ) -> Future[T]:
         need_callable("asubmit()", fn)
         if self._room is not None:
+            if self._refusing:
+                raise self._refusal()
             await self._room.acquire_async()
         return self._launch(fn, args, kwargs, options)
 
     def _take_place(self, room: Room) -> None:
-        if here.executor is self or _loop_runs_here():
+        if self._refusing:
+            raise self._refusal()
+        if here.executor is self or here.overdraws or _loop_runs_here():
             room.overdraw()
         else:
             room.acquire()
@@ -240,23 +244,23 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """Accept one task; a place in the room, where there is one, was taken for it."""
         task = Task(self, fn, args, kwargs, options)
         future: Future[T] = task.future
+        admitted = False
         try:
             self._admit(task)
-        except BaseException:
-            if self._room is not None:
-                self._room.release()
-            raise
-        if self._observers is not None:
-            self._observers.task_submitted(task)
-        if self._wrap is not None:
-            task.fn = self._wrap(fn)
-        try:
+            admitted = True
+            if self._observers is not None:
+                self._observers.task_submitted(task)
+            if self._wrap is not None:
+                task.fn = self._wrap(fn)
             self.accept(task)
-        except Exception as error:  # noqa: BLE001 - the backend's word, and this task's outcome
-            future._end(None, error)
         except BaseException as error:
-            future._end(None, error)
-            raise
+            # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, goes on.
+            if admitted:
+                future._end(None, error)
+            else:
+                self._turn_away(task)
+            if not admitted or not isinstance(error, Exception):
+                raise
         return future
 
     # Neither accepting nor ending a task takes the executor's lock. It is enough that both change
@@ -266,21 +270,25 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def _admit(self, task: Task) -> None:
         """Count *task* among the unfinished, or raise because it comes too late."""
-        self._unfinished.add(task)
-        if self._refusing or _exit.exiting:
-            self._unfinished.discard(task)
-            self._check_end()
-            raise self._refusal(task)
         if not self._started:
             self._start()
+        self._unfinished.add(task)
+        if self._refusing or _exit.exiting:
+            raise self._refusal()
 
-    def _refusal(self, task: Task) -> Exception:
+    def _turn_away(self, task: Task) -> None:
+        self._unfinished.discard(task)
+        if self._room is not None:
+            self._room.release()
+        self._check_end()
+
+    def _refusal(self) -> Exception:
         if self._failure is not None:
             return self._copy_of_failure()
         if _exit.exiting:
             return RuntimeError("cannot schedule new futures after interpreter shutdown")
         return ExecutorShutdownError(
-            f"cannot schedule new futures after shutdown; {task.name!r} was not accepted"
+            "cannot schedule new futures after shutdown; make a new executor for them"
         )
 
     def _start(self) -> None:
@@ -294,19 +302,21 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def _leave(self, task: Task, *, settling: bool) -> None:
         """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""
-        if settling:
+        if settling or self._observers is not None:
             self._settling.add(task)
         self._unfinished.discard(task)
 
     def _task_ended(self, task: Task) -> None:
         """Forget *task*, whose future has ended and whose callbacks have run."""
-        if self._observers is not None:
-            self._observers.task_finished(task)
-        self._settling.discard(task)
-        if self._room is not None:
-            self._room.release()
-        if self._refusing:
-            self._check_end()
+        try:
+            if self._observers is not None:
+                self._observers.task_finished(task)
+        finally:
+            self._settling.discard(task)
+            if self._room is not None:
+                self._room.release()
+            if self._refusing:
+                self._check_end()
 
     def _check_end(self) -> None:
         """Tell those who wait for the last task, or do their work if nobody does."""
@@ -330,15 +340,23 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             return not self._unfinished and not self._settling
 
     def _stop(self, *, wait: bool) -> None:
+        if self._abandoned:
+            return
         self.stop(wait)
         with self._lock:
             first, self._stopped = not self._stopped, True
         if first and self._observers is not None:
             self._observers.executor_stopped(self)
 
+    def _add_map(self, results: MapIterator[Any]) -> None:
+        with self._lock:
+            self._maps.add(results)
+
     def _settle_maps(self, *, cancel: bool) -> None:
         """Submit what live maps have not pulled yet, or cancel it."""
-        for results in list(self._maps):
+        with self._lock:
+            maps = list(self._maps)
+        for results in maps:
             results.cancel() if cancel else results.drain()
 
     def _abandon(self) -> None:
@@ -350,6 +368,9 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             "make a new one in the child"
         )
         self._broken, self._refusing = str(self._failure), True
+        self._shutdown = self._abandoned = True
+        self._room = None
+        self._maps = weakref.WeakSet()
         for task in tuple(self._unfinished):
             task.future._abandon(self._copy_of_failure())
         self._unfinished.clear()

@@ -16,7 +16,6 @@ A future that an executor handed out is bound to its Task until it ends. Ending 
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import logging
 import threading
@@ -180,7 +179,9 @@ class Future(concurrent.futures.Future[T]):
         self._call(fn)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return asyncio.wrap_future(self).__await__()
+        from polyexec._awaiting import awaitable
+
+        return awaitable(self).__await__()
 
     def set_running_or_notify_cancel(self) -> bool:
         """Mark the task as running; return False, and do nothing, if it was cancelled."""
@@ -251,6 +252,7 @@ class Future(concurrent.futures.Future[T]):
             self._invoke_callbacks()
             return
         self.finished_at = time.time()
+        task.forget()
         if not self._done_callbacks:
             self._task = None
             task.executor._task_ended(task)
@@ -282,3 +284,8 @@ class Future(concurrent.futures.Future[T]):
             callback(self)
         except Exception:  # the user's code, and nobody is there to catch its error
             _logger.exception("exception calling callback for %r", self)
+        except BaseException:
+            # Ctrl-C is for the main thread. Anything else must not keep others from being told.
+            if threading.current_thread() is threading.main_thread():
+                raise
+            _logger.critical("exception calling callback for %r", self, exc_info=True)

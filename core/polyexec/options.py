@@ -58,6 +58,9 @@ def _check_values(given: dict[str, Any]) -> None:
         )
     if not isinstance(retries, int) or retries < 0:
         raise ValueError(f"retries must be an integer of 0 or more, not {retries!r}")
+    priority = given.get("priority", 0)
+    if not isinstance(priority, int):
+        raise TypeError(f"priority must be an integer, not {priority!r}; higher goes first")
     kinds = given.get("retry_exceptions", ())
     if not isinstance(kinds, tuple) or not all(
         isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
@@ -82,6 +85,11 @@ class OptionsView(MapMixin, concurrent.futures.Executor):
 
     def _chunksize(self, asked: int | None) -> int | None:
         # Options hold for a task: with one item in it, for each item.
+        if self._options.retry_exceptions and asked is not None and asked != 1:
+            raise ValueError(
+                f"retry_exceptions can't be watched for in chunks of {asked!r} items; "
+                "leave chunksize out"
+            )
         return 1 if asked is None and self._options != NO_OPTIONS else asked
 
     def options(self, **options: Unpack[TaskOptionsDict]) -> OptionsView:

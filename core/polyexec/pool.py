@@ -52,6 +52,7 @@ class Pool(multiprocessing.pool.Pool):
                     f"maxtasksperchild must be a positive int or None, not {maxtasksperchild!r}"
                 )
             options["max_tasks_per_child"] = maxtasksperchild
+        self._unread: set[IMapIterator] = set()
         self._executor = self._ctx.Executor(self._processes, **options)
         self._executor._drops_at_exit = True
         self._executor.start_workers()
@@ -153,11 +154,13 @@ class Pool(multiprocessing.pool.Pool):
         if self._state == RUN:
             self._state = CLOSE
             self._executor.shutdown(wait=False)
+            self._unread.clear()
 
     def terminate(self) -> None:
         """Cancel what has not started, stop what runs where the context can, and end."""
         self._state = TERMINATE
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._unread.clear()
         if KILL_RUNNING in self._ctx.capabilities:
             self._executor.terminate_workers()
 
@@ -227,7 +230,9 @@ class Pool(multiprocessing.pool.Pool):
             ordered=ordered,
             return_exceptions=False,
         )
-        executor._maps.add(results)
+        results.unread = self._unread
+        self._unread.add(results)
+        executor._add_map(results)
         results.pull()
         return results
 

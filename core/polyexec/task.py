@@ -40,6 +40,10 @@ class TaskOptions:
 NO_OPTIONS = TaskOptions()
 
 
+def _nothing() -> None:
+    """Stand in for the function of a task that has ended."""
+
+
 class Task:
     """One accepted call, and the future that stands for its outcome.
 
@@ -89,10 +93,11 @@ class Task:
 
     def run(self, worker: str | None = None) -> None:
         """Run the task here and now, in its submitter's context variables; never raises."""
-        if not self.start(worker):
-            return
         outer, here.executor = here.executor, self.executor
         try:
+            if not self.start(worker):
+                here.executor = outer
+                return
             result = self.context.run(self.fn, *self.args, **self.kwargs)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
             here.executor = outer
@@ -133,6 +138,10 @@ class Task:
             self.losses += 1
             return self._retry(error)
         return self.future._end(None, error)
+
+    def forget(self) -> None:
+        """Drop the call, for the task has ended, though a queue may hold it for a while yet."""
+        self.fn, self.args, self.kwargs = _nothing, (), {}
 
     def _retry(self, error: BaseException) -> bool:
         future = self.future

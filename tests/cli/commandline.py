@@ -106,6 +106,7 @@ class CommandLine:
             stderr=stderr,
             cwd=self.folder,
             env=os.environ | self.environment,
+            start_new_session=True,  # so that all of its processes can be signalled
         )
 
     def install(self, name: str, group: str, entries: dict[str, str], code: str = "") -> None:

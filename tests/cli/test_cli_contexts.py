@@ -46,6 +46,13 @@ def test_the_default_is_marked(cli: CommandLine, context: str) -> None:
     assert [name for name, row in listed(cli).items() if row["default"]] == [context]
 
 
+def test_a_default_that_does_not_exist_is_a_line_of_warning(cli: CommandLine) -> None:
+    cli.environment["POLYEXEC_CONTEXT"] = "nonesuch"
+    done = cli.run("contexts")
+    assert (done.returncode, done.stdout[:7]) == (0, b"CONTEXT")
+    assert done.stderr.startswith(b"polyexec: warning: no context is called 'nonesuch'")
+
+
 def test_a_broken_context_is_listed_with_the_reason(cli: CommandLine) -> None:
     cli.install("broken_backend", BACKENDS, {"broken": "broken_backend"}, "import no_such_module")
     row = listed(cli)["broken"]

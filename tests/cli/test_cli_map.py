@@ -13,6 +13,27 @@ if TYPE_CHECKING:
 
     from cli.commandline import CommandLine
 
+REFUSING = """
+import polyexec
+
+class RefusingExecutor(polyexec.Executor):
+    def accept(self, task):
+        raise RuntimeError("no room")
+
+    def stop(self, wait):
+        pass
+
+class RefusingContext(polyexec.Context):
+    name = "refusing"
+
+    def Executor(self, max_workers=None, **options):
+        return RefusingExecutor(self, max_workers)
+
+@polyexec.hookimpl
+def polyexec_create_context(name, options):
+    return RefusingContext()
+"""
+
 
 def test_arguments_are_mapped_in_order(cli: CommandLine, context: str) -> None:
     done = cli.run("map", "--context", context, "tasks_here:upper", "a", "b", "c")
@@ -126,6 +147,15 @@ def test_a_fixed_chunksize_changes_nothing_but_the_tasks(cli: CommandLine) -> No
     lines = b"".join(b"%d\n" % number for number in range(100))
     done = cli.run("map", "--chunksize", "7", "tasks_here:same", stdin=lines)
     assert done.stdout == lines
+
+
+def test_a_function_that_reaches_no_worker_is_named_once(cli: CommandLine) -> None:
+    cli.install("refusing", "polyexec.backends", {"refusing": "refusing"}, REFUSING)
+    done = cli.run("map", "--context", "refusing", "tasks_here:same", stdin=b"a\n" * 10_000)
+    assert (done.returncode, done.stdout) == (1, b"")
+    lines = done.stderr.splitlines()
+    assert lines[-1] == b"polyexec: workers cannot get the function: RuntimeError: no room"
+    assert len(lines) < 1000
 
 
 def test_items_that_begin_with_a_dash_follow_two(cli: CommandLine) -> None:

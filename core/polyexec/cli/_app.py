@@ -9,6 +9,7 @@ import click
 
 from polyexec import PolyexecError, _registry
 from polyexec.cli._contexts import contexts_command
+from polyexec.cli._ending import INTERRUPTED
 from polyexec.cli._map import map_command
 from polyexec.cli._messages import complain, one_line
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WRONG_USAGE = 2
-INTERRUPTED = 130
 
 
 class PolyexecGroup(click.Group):
@@ -113,7 +113,7 @@ def _known_commands() -> str:
 def _sentence(error: click.ClickException) -> str:
     """Turn click's message, such as `Missing command.`, into the form of this project's errors."""
     message = one_line(error.format_message()).removesuffix(".")
-    if isinstance(error, click.NoSuchOption):
+    if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.command is map_command:
         message += "; put -- before items that begin with a dash"
     elif isinstance(error, click.MissingParameter) and error.ctx:
         message += f" (see {error.ctx.command_path} --help)"

@@ -12,7 +12,7 @@ import click
 import polyexec
 from polyexec import PolyexecError, _registry
 from polyexec.capabilities import MEANINGS
-from polyexec.cli._messages import describe, one_line
+from polyexec.cli._messages import complain, describe, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def contexts_command(*, as_json: bool) -> None:
 
     Those that are broken or blocked are listed with the reason.
     """
-    default = polyexec.get_start_method()
+    default = _default_name()
     rows = [_row(info, default) for info in _registry.current().backends()]
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
@@ -50,7 +50,15 @@ def contexts_command(*, as_json: bool) -> None:
         click.echo(_table(rows))
 
 
-def _row(info: BackendInfo, default: str) -> ContextRow:
+def _default_name() -> str | None:
+    try:
+        return polyexec.get_start_method()
+    except PolyexecError as error:  # no reason not to list what could be chosen instead
+        complain(f"warning: {one_line(str(error))}")
+        return None
+
+
+def _row(info: BackendInfo, default: str | None) -> ContextRow:
     status, capabilities, reason = _examine(info)
     return ContextRow(
         info.name,

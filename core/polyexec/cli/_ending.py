@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+    from typing import IO
 
 GRACE = 0.5  # seconds
 INTERRUPTED = 130  # what a shell reports for SIGINT
@@ -59,13 +60,17 @@ def _handler(notify: Callable[[], None]) -> Callable[[int, FrameType | None], No
     return handle
 
 
-def watch_reader(descriptor: int, notify: Callable[[], None]) -> None:
-    """Call *notify*, from a thread, when nobody reads the pipe or socket *descriptor* any more.
+def watch_reader(stream: IO[bytes], notify: Callable[[], None]) -> None:
+    """Call *notify*, from a thread, when nobody reads the pipe or socket behind *stream* any more.
 
-    A write would tell, too, but the next result may be hours away. Where a descriptor cannot be
-    polled, or is something else, nothing is watched.
+    A write would tell, too, but the next result may be hours away. Where that cannot be polled,
+    or *stream* is something else, nothing is watched.
     """
-    mode = os.fstat(descriptor).st_mode
+    try:
+        descriptor = stream.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # a stand-in for standard output
+        return
     if hasattr(select, "poll") and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         threading.Thread(
             target=_wait_for_hangup, args=(descriptor, notify), name="polyexec-stdout", daemon=True

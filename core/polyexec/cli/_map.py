@@ -6,19 +6,30 @@ from typing import Any
 
 import click
 
-from polyexec.cli._options import AT_LEAST_0, AT_LEAST_1, SECONDS
+from polyexec.cli._options import seconds, whole_number
 from polyexec.cli._session import MapOptions, run_map
 
 
 @click.command("map", short_help="Apply a function to arguments or lines.")
 @click.option("--context", metavar="NAME", help="Where to run; see `polyexec contexts`.")
-@click.option("--workers", type=AT_LEAST_1, help="How many items to run at a time.")
+@click.option(
+    "--workers", metavar="N", callback=whole_number(1), help="How many items to run at a time."
+)
 @click.option("--unordered", is_flag=True, help="Write results as they come, not in order.")
-@click.option("--timeout", type=SECONDS, help="Stop an item that runs longer.")
-@click.option("--retries", type=AT_LEAST_0, default=0, help="Run a failing item again, N times.")
+@click.option(
+    "--timeout", metavar="SECONDS", callback=seconds, help="Stop an item that runs longer."
+)
+@click.option(
+    "--retries",
+    metavar="N",
+    default="0",
+    callback=whole_number(0),
+    help="Run a failing item again, N times.",
+)
 @click.option(
     "--chunksize",
-    type=AT_LEAST_1,
+    metavar="N",
+    callback=whole_number(1),
     help="How many items make one task, which is lost as a whole; adapted by default.",
 )
 @click.option(
@@ -28,7 +39,7 @@ from polyexec.cli._session import MapOptions, run_map
 @click.argument("target", metavar="MODULE:FUNCTION")
 @click.argument("items", metavar="[ITEM]...", nargs=-1)
 @click.pass_context
-def map_command(ctx: click.Context, **arguments: Any) -> None:
+def map_command(ctx: click.Context, /, **arguments: Any) -> None:
     """Apply MODULE:FUNCTION to each ITEM, or to each line of standard input.
 
     Modules of the current directory are found. Each result is a line of standard output: its str(),

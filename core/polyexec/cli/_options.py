@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Check = Callable[[click.Context, click.Parameter, str | None], float | None]
 
-class CheckedNumber(click.ParamType):
-    """A number made by *convert* that fulfils *check*; *demand* says so in words."""
 
-    def __init__(
-        self,
-        name: str,
-        convert: Callable[[str], float],
-        check: Callable[[float], bool],
-        demand: str,
-    ) -> None:
-        self.name = name
-        self._convert = convert
-        self._check = check
-        self._demand = demand
+def whole_number(least: int) -> Check:
+    """Return a callback for an option whose value is an integer of *least* or more."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number that *value* spells."""
+    def check(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+        if text is None:
+            return None
         try:
-            number = self._convert(value)
+            number = int(text)
         except ValueError:
-            number = math.nan
-        if self._check(number):
-            return number
-        option = param.opts[0] if param else self.name
-        raise click.UsageError(f"{option} must be {self._demand}, not {value!r}", ctx)
+            number = least - 1
+        if number < least:
+            raise _wrong(option, f"a whole number of {least} or more", text)
+        return number
+
+    return check
 
 
-AT_LEAST_1 = CheckedNumber("n", int, lambda n: n >= 1, "a whole number of 1 or more")
-AT_LEAST_0 = CheckedNumber("n", int, lambda n: n >= 0, "a whole number of 0 or more")
-SECONDS = CheckedNumber(
-    "seconds", float, lambda s: 0 < s < math.inf, "a number of seconds greater than 0"
-)
+def seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """Check an option whose value is a finite time."""
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise _wrong(option, "a number of seconds greater than 0", text)
+    return number
+
+
+def _wrong(option: click.Parameter, demand: str, text: str) -> click.UsageError:
+    return click.UsageError(f"{option.opts[0]} must be {demand}, not {text!r}")

@@ -21,7 +21,7 @@ class Output:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self.items = 0
         self.failed = 0
 
@@ -38,13 +38,9 @@ class Output:
         self._write_lines(lines)
         self.items += len(items)
 
-    def fileno(self) -> int:
-        """Return the descriptor that results are written to."""
-        return self._stream.fileno()
-
     def flush(self) -> None:
         """Hand what was written to whoever reads it."""
-        self._stream.flush()
+        self.stream.flush()
 
     def summary(self) -> None:
         """Say how many items have failed, if any."""
@@ -54,7 +50,7 @@ class Output:
     def _write_lines(self, lines: list[str]) -> None:
         if lines:
             lines.append("")  # for the last newline
-            self._stream.write(encoded("\n".join(lines)))
+            self.stream.write(encoded("\n".join(lines)))
 
     def _report(self, item: str, outcome: Outcome) -> None:
         self.failed += 1

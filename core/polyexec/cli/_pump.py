@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import queue
 from concurrent.futures import Future
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import Executor
-    from polyexec.cli._chunk import ChunkOutcome, Job
+    from polyexec.cli._chunk import ChunkOutcome, Job, Outcome
     from polyexec.cli._input import Supply
     from polyexec.cli._output import Output
     from polyexec.cli._progress import Update
@@ -65,7 +66,7 @@ class Pump:
 
     def __init__(
         self,
-        submit: Callable[[Callable[[list[str]], ChunkOutcome], list[str]], Future[ChunkOutcome]],
+        submit: Callable[[list[str]], Future[ChunkOutcome]],
         job: Job,
         *,
         events: queue.SimpleQueue[Event],
@@ -100,7 +101,7 @@ class Pump:
 
     def run(self, update: Update) -> None:
         """Work until the supply ends, and raise `click.ClickException` if that was too early."""
-        watch_reader(self._output.fileno(), lambda: self._events.put(ReaderGone()))
+        watch_reader(self._output.stream, lambda: self._events.put(ReaderGone()))
         self._supply.start()
         while not self._interrupted:
             self._write(update)
@@ -129,7 +130,7 @@ class Pump:
 
     def _start(self, ticket: Ticket) -> None:
         try:
-            future = self._submit(self._job.run, ticket.items)
+            future = self._submit(ticket.items)
         except Exception as error:  # noqa: BLE001 - the border to a backend, maybe a stranger's
             self._give_up(f"no task could be submitted: {describe(error)}")
             future = Future()
@@ -175,12 +176,20 @@ class Pump:
             outcomes, seconds = done.future.result()
         except BaseException as error:  # noqa: BLE001 - the border to a user's task, and its loss
             outcomes = [self._job.failure(item, error) for item in items]
-            if len(items) > 1:
+            if self._interrupted:
+                outcomes = []  # lost to the Ctrl-C that workers get as well
+            elif len(items) > 1:
                 self._sizer.lost()
         else:
             self._sizer.measured(len(outcomes), seconds, cut=len(outcomes) < len(items))
+            if self._interrupted:
+                outcomes = list(takewhile(_was_not_interrupted, outcomes))
         self._window.finish(done.ticket, outcomes)
 
     def _give_up(self, problem: str) -> None:
         self._problem = problem
         self._supply.abandon()
+
+
+def _was_not_interrupted(outcome: Outcome) -> bool:
+    return outcome.error != KeyboardInterrupt.__name__

@@ -90,10 +90,13 @@ def run_map(options: MapOptions) -> int:
     supply = _supply(options, events)
     add_current_directory()
     job = options.job()
-    with polyexec.get_context(options.context or polyexec.get_start_method()) as context:
-        executor = context.Executor(options.workers)
+    with (
+        polyexec.get_context(options.context) as context,
+        context.Executor(options.workers) as executor,
+    ):
+        view = executor.options(**options.task_options())
         pump = Pump(
-            executor.options(**options.task_options()).submit,
+            lambda chunk: view.submit(job.run, chunk),
             job,
             events=events,
             supply=supply,
@@ -127,14 +130,13 @@ def _work(pump: Pump, output: Output, executor: Executor, *, reads_stdin: bool) 
         end_within_grace(INTERRUPTED)
         _drop(executor)
         output.summary()
-        complain(f"interrupted after {output.items} items")
+        complain(f"interrupted; items done: {output.items}")
         return INTERRUPTED
     except OSError as error:
         return _output_failed(error, output, executor)
     except click.ClickException:
         output.summary()
         raise
-    executor.shutdown()
     output.summary()
     return int(output.failed > 0)
 

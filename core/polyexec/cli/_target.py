@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from polyexec.arguments import near_miss
 from polyexec.cli._messages import describe, full_traceback, write_error
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 def add_current_directory() -> None:
     """Make modules of the current directory importable, as `python -m` does."""
-    here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    with suppress(OSError):  # it may have been removed
+        here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
+        if here not in sys.path:
+            sys.path.insert(0, here)
 
 
 def resolve(target: str, *, tracebacks: bool = False) -> Callable[[str], Any]:
@@ -51,7 +53,7 @@ def _import(name: str, path: str, *, tracebacks: bool) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_failed(name, error, tracebacks=tracebacks) from error
-        near = _did_you_mean(error.name, _siblings(error.name)) or _without_path(name, path)
+        near = near_miss(error.name, _siblings(error.name)) or _without_path(name, path)
         raise click.UsageError(f"there is no module {error.name!r}{near}") from error
     except (Exception, SystemExit) as error:
         raise _import_failed(name, error, tracebacks=tracebacks) from error
@@ -71,8 +73,7 @@ def _attribute(owner: Any, name: str) -> Any:
         kind = "module" if inspect.ismodule(owner) else "object"
         known = [other for other in dir(owner) if callable(getattr(owner, other, None))]
         raise click.UsageError(
-            f"{kind} {getattr(owner, '__name__', owner)!r} has no {name!r}"
-            f"{_did_you_mean(name, known)}"
+            f"{kind} {getattr(owner, '__name__', owner)!r} has no {name!r}{near_miss(name, known)}"
         ) from error
 
 
@@ -95,11 +96,6 @@ def _siblings(name: str) -> Iterable[str]:
     path = getattr(sys.modules.get(parent), "__path__", ())
     inside = {f"{parent}.{module.name}" for module in pkgutil.iter_modules(path)}
     return inside | {module for module in sys.modules if module.rpartition(".")[0] == parent}
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=3)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _with_colon(target: str) -> str:

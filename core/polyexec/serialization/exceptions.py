@@ -22,24 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["dumps_exception", "loads_exception"]
 
-_MAX_CHAIN = 32
+#: How many exceptions of a chain, or of a web of causes and contexts, travel.
+_MAX_CHAIN = 64
+
+_PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 class _Record(NamedTuple):
-    """An exception, taken apart: *body* is its own pickled form, None if it has none."""
+    """An exception, taken apart; cause and context are places of other records."""
 
     body: bytes | None
     text: str
-    cause: tuple[Any, ...] | None
-    context: tuple[Any, ...] | None
+    cause: int | None
+    context: int | None
     suppress: bool
 
 
 def dumps_exception(error: BaseException) -> bytes:
     """Return *error* as bytes, whatever it is made of."""
     report = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    record = _take_apart(error, _MAX_CHAIN)
-    return pickle.dumps((tuple(record) if record else None, report))
+    return pickle.dumps(([tuple(record) for record in _take_apart(error)], report))
 
 
 def loads_exception(
@@ -49,37 +51,62 @@ def loads_exception(
 
     *remote_traceback* makes the root of its causes from the traceback's text.
     """
-    record, report = pickle.loads(data)
-    error = _put_together(record)
+    records, report = pickle.loads(data)
+    error = _put_together([_Record(*record) for record in records])
     _root(error).__cause__ = remote_traceback(report)
     return error
 
 
-def _take_apart(error: BaseException | None, depth: int) -> _Record | None:
-    if error is None or depth == 0:
-        return None
-    cause = _take_apart(error.__cause__, depth - 1)
-    context = error.__context__ if error.__context__ is not error.__cause__ else None
-    suppressed = _take_apart(context, depth - 1)
-    return _Record(
-        _body(error),
-        f"{_name(error)}: {_text(error)}",
-        tuple(cause) if cause else None,
-        tuple(suppressed) if suppressed else None,
-        error.__suppress_context__,
-    )
+def _take_apart(error: BaseException) -> list[_Record]:
+    """Return a record of *error*, and of each cause and context once, however they refer."""
+    found: list[BaseException] = [error]
+    for each in found:
+        for other in (each.__cause__, each.__context__):
+            if other is not None and other not in _Identical(found) and len(found) < _MAX_CHAIN:
+                found.append(other)
+    places = {id(each): place for place, each in enumerate(found)}
+    return [
+        _Record(
+            _body(each),
+            f"{_name(each)}: {_text(each)}",
+            places.get(id(each.__cause__)),
+            places.get(id(each.__context__)),
+            each.__suppress_context__,
+        )
+        for each in found
+    ]
+
+
+class _Identical:
+    """Membership by identity: exceptions may define `==`."""
+
+    def __init__(self, errors: list[BaseException]) -> None:
+        self.errors = errors
+
+    def __contains__(self, error: object) -> bool:
+        return any(other is error for other in self.errors)
 
 
 def _body(error: BaseException) -> bytes | None:
     for attempt in (error, _Parts(error)):
         try:
             data = dumps(attempt)
-            copy = loads(data)
+            if _is_same(loads(data), error):
+                return data
         except BaseException:  # noqa: BLE001, S112 - the user's reducers; the next form is tried
             continue
-        if _name(copy) == _name(error) and _text(copy) == _text(error):
-            return data
     return None
+
+
+def _is_same(copy: Any, error: BaseException) -> bool:
+    """Return whether *copy* came back as *error*, as far as can be told."""
+    if _name(copy) != _name(error) or len(copy.args) != len(error.args):
+        return False
+    return all(
+        type(there) is type(here) and (there == here or here != here)  # noqa: PLR0124 - not a number
+        for there, here in zip(copy.args, error.args, strict=True)
+        if isinstance(here, _PLAIN)
+    )
 
 
 class _Parts:
@@ -110,31 +137,37 @@ def _portable(value: Any) -> Any:
     return value
 
 
-def _put_together(record: tuple[Any, ...]) -> BaseException:
-    body, text, cause, context, suppress = record
-    error: BaseException | None = None
-    if body is not None:
+def _put_together(records: list[_Record]) -> BaseException:
+    errors = [_revive(record) for record in records]
+    for record, error in zip(records, errors, strict=True):
+        error.__cause__ = None if record.cause is None else errors[record.cause]
+        error.__context__ = None if record.context is None else errors[record.context]
+        error.__suppress_context__ = record.suppress
+    return errors[0]
+
+
+def _revive(record: _Record) -> BaseException:
+    if record.body is not None:
         try:
-            error = loads(body)
+            error = loads(record.body)
         except BaseException as failure:  # noqa: BLE001 - the user's code, on this side
-            error = RemoteError(f"{text} (it can't be unpickled here: {failure})")
-    if not isinstance(error, BaseException):
-        error = RemoteError(text)
-    error.__cause__ = _put_together(cause) if cause else None
-    error.__context__ = _put_together(context) if context else None
-    error.__suppress_context__ = suppress
-    return error
+            return RemoteError(f"{record.text} (it can't be unpickled here: {failure})")
+        if isinstance(error, BaseException):
+            return error
+    return RemoteError(record.text)
 
 
 def _root(error: BaseException) -> BaseException:
-    for _ in range(_MAX_CHAIN + 1):
+    """Return the last exception that a report of *error* shows first, cycles left aside."""
+    seen = {id(error)}
+    while True:
         following = error.__cause__
         if following is None and not error.__suppress_context__:
             following = error.__context__
-        if following is None:
-            break
+        if following is None or id(following) in seen:
+            return error
+        seen.add(id(following))
         error = following
-    return error
 
 
 def _name(error: Any) -> str:

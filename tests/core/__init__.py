@@ -1,0 +1,1 @@
+"""Unit tests of `polyexec` and of the thread context, one module a topic."""

@@ -1,0 +1,129 @@
+"""Tasks, exceptions and objects for other processes: importable there as `tasks`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, NoReturn
+
+
+def double(value: Any) -> Any:
+    """Return twice *value*."""
+    return value * 2
+
+
+def fail_with(error: BaseException) -> NoReturn:
+    """Raise *error*."""
+    raise error
+
+
+def pid() -> int:
+    """Return the process that runs the task."""
+    return os.getpid()
+
+
+def make(kind: str) -> Any:
+    """Return a new object of the class of that name."""
+    return globals()[kind]()
+
+
+def fail_as(kind: str) -> NoReturn:
+    """Raise a new exception of the class of that name."""
+    raise globals()[kind]
+
+
+def fail_from(outer: str, inner: str) -> NoReturn:
+    """Raise one exception of this module because of another."""
+    try:
+        fail_as(inner)
+    except BaseException as error:
+        raise globals()[outer] from error
+
+
+def fail_within(outer: str, inner: str) -> NoReturn:
+    """Raise one exception of this module while another is handled."""
+    try:
+        fail_as(inner)
+    finally:
+        raise globals()[outer]
+
+
+class PlainError(Exception):
+    """An exception like any other."""
+
+
+class PickyError(Exception):
+    """An exception whose `__init__` needs several arguments, which are not its `args`."""
+
+    def __init__(self, what: str = "disk", where: int = 7, *, why: str = "full") -> None:
+        super().__init__(f"{what} {where} is {why}")
+        self.what = what
+        self.where = where
+        self.why = why
+
+
+class NeedyError(Exception):
+    """An exception that can't be made without two arguments."""
+
+    def __init__(self, what: str, where: int) -> None:
+        super().__init__(f"{what} at {where}")
+        self.what, self.where = what, where
+
+
+class StubbornError(Exception):
+    """An exception that can't be pickled, for it holds a lock."""
+
+    def __init__(self) -> None:
+        super().__init__("stubborn")
+        self.lock = threading.Lock()
+
+
+class TrapError(Exception):
+    """An exception that pickles and does not unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (spring, ("trap",))
+
+
+class SpeechlessError(Exception):
+    """An exception whose text can't be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class FalsyError(Exception):
+    """An exception that counts as false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Plain:
+    """An object without a text of its own."""
+
+
+class Trap:
+    """An object that pickles and does not unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (spring, ("trap",))
+
+
+class Exiting:
+    """An object whose reducer calls sys.exit."""
+
+    def __reduce__(self) -> NoReturn:
+        raise SystemExit("in a reducer")
+
+
+class ExitingError(Exception):
+    """An exception whose reducer calls sys.exit."""
+
+    def __reduce__(self) -> NoReturn:
+        raise SystemExit("in a reducer")
+
+
+def spring(text: str) -> NoReturn:
+    """Raise, as part of unpickling."""
+    raise ValueError(f"{text} sprang while unpickling")
