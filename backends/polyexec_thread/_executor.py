@@ -106,7 +106,7 @@ class Crew:
     ) -> None:
         self.inbox = Inbox()
         self.threads: set[threading.Thread] = set()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._executor = weakref.ref(executor)
         self._prefix = prefix
         self._names = itertools.count()
@@ -117,14 +117,14 @@ class Crew:
         """Start one more thread."""
         name = f"{self._prefix}_{next(self._names)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        with self._lock:
+        with self.lock:
             thread.start()
             self.threads.add(thread)
 
     def join(self) -> None:
         """Return once all threads have ended, and those that took over from one."""
         while True:
-            with self._lock:
+            with self.lock:
                 others = self.threads - {threading.current_thread()}
             alive = [thread for thread in others if thread.is_alive()]
             if not alive:
@@ -135,7 +135,7 @@ class Crew:
     def _work(self) -> None:
         thread = threading.current_thread()
         while self._prepare(thread.name) and self._serve(thread.name):
-            with self._lock:
+            with self.lock:
                 try:
                     self.hire()
                 except RuntimeError:  # no more threads are to be had: this one starts anew
@@ -227,12 +227,12 @@ class ThreadExecutor(Executor, _Standard):
     def start_workers(self) -> None:
         """Start all threads."""
         super().start_workers()
-        with self._lock:
+        with self._crew.lock:
             while len(self._crew.threads) < self._max_workers:
                 self._crew.hire()
 
     def _hire(self) -> None:
-        with self._lock:
+        with self._crew.lock:
             if len(self._crew.threads) >= self._max_workers:
                 return
             try:

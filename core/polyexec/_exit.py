@@ -33,9 +33,9 @@ def _finish() -> None:
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     with _lock:
         live = list(_live)
-    executors = [(executor, interrupted or executor._drops_at_exit) for executor in live]
+    executors = [(executor, interrupted or executor._ledger.drops_at_exit) for executor in live]
     for executor, drop in executors:
-        executor._settle_maps(cancel=drop)
+        executor._ledger.settle_maps(cancel=drop)
     exiting = True
     for executor, drop in executors:
         executor.shutdown(wait=not drop, cancel_futures=drop)
@@ -46,7 +46,7 @@ def _forget_parent() -> None:
     _lock = threading.RLock()
     # The threads that would have run these tasks exist in the parent only.
     for executor in list(_live):
-        executor._abandon()
+        executor._ledger.abandon()
     _live.clear()
 
 

@@ -343,7 +343,7 @@ def submit_map(
         ordered=ordered,
         return_exceptions=return_exceptions,
     )
-    executor._add_map(results)
+    executor._ledger.add_map(results)
     results.pull()
     if results.error is not None:
         error, results.error = results.error, None

@@ -27,9 +27,8 @@ class MapMixin(abc.ABC):
             """Schedule one call, once there is room."""
             raise NotImplementedError
 
-    @property
     @abc.abstractmethod
-    def _pool(self) -> Executor: ...
+    def _mapped_by(self) -> Executor: ...
 
     def _chunksize(self, asked: int | None) -> int | None:
         return asked
@@ -60,7 +59,7 @@ class MapMixin(abc.ABC):
         from polyexec._map import submit_map
 
         return submit_map(
-            self._pool,
+            self._mapped_by(),
             self.submit,
             fn,
             iterables,
@@ -87,7 +86,7 @@ class MapMixin(abc.ABC):
         from polyexec._amap import submit_amap
 
         return submit_amap(
-            self._pool,
+            self._mapped_by(),
             self.asubmit,
             fn,
             iterables,

@@ -5,19 +5,15 @@ from __future__ import annotations
 import abc
 import asyncio
 import concurrent.futures
-import copy
-import threading
-import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from polyexec import _exit
 from polyexec._current import here
+from polyexec._ledger import Ledger
 from polyexec._mapping import MapMixin
 from polyexec._observers import Observers, task_wrapper
-from polyexec._room import Room
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
-from polyexec.errors import BrokenExecutor, ExecutorShutdownError
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
 from polyexec.task import NO_OPTIONS, Task, TaskOptions
 
@@ -27,9 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from polyexec._map import MapIterator
     from polyexec.context import Context
-    from polyexec.errors import WorkerLostError
+    from polyexec.errors import BrokenExecutor, WorkerLostError
     from polyexec.future import Future
 
 __all__ = ["Executor"]
@@ -75,21 +70,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             max_pending = positive("max_pending", max_pending, "leave it out for no bound")
         self.context = context
         self._max_workers: int = max_workers or context.default_workers()
-        # Re-entrant: the collector may drop an unread map, which submits, within any of these.
-        self._lock = threading.RLock()
-        self._all_ended = threading.Condition(self._lock)
-        self._unfinished: set[Task] = set()
-        self._settling: set[Task] = set()
-        self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
-        self._room = Room(max_pending) if max_pending else None
-        self._observers: Observers | None = None
-        self._wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
-        self._broken: str | bool = False
-        self._failure: BrokenExecutor | None = None
-        self._waiting = 0
-        self._drops_at_exit = self._abandoned = False
-        self._started = self._stopped = False
-        self._shutdown = self._refusing = False
+        self._ledger = Ledger(max_pending)
 
     # -- what a backend writes ---------------------------------------------------------------
 
@@ -103,7 +84,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def start_workers(self) -> None:
         """Start all workers now, if the backend can; without this they may start on demand."""
-        self._start()
+        self._begin()
 
     def withdraw(self, task: Task) -> bool:  # noqa: ARG002 - for those who override it
         """Take back *task*, which is being cancelled; return False if it may have begun."""
@@ -125,26 +106,23 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def worker_started(self, worker: str) -> None:
         """Tell the observers that *worker* is ready."""
-        if self._observers is not None:
-            self._observers.worker_started(self, worker)
+        if self._ledger.observers is not None:
+            self._ledger.observers.worker_started(self, worker)
 
     def worker_lost(self, worker: str, error: WorkerLostError) -> None:
         """Tell the observers that *worker* died; each of its tasks is told by `Task.lose`."""
-        if self._observers is not None:
-            self._observers.worker_lost(self, worker, error)
+        if self._ledger.observers is not None:
+            self._ledger.observers.worker_lost(self, worker, error)
 
     @property
     def busy(self) -> int:
         """How many workers the accepted tasks, and the callbacks of ended ones, could use."""
-        return len(self._unfinished) + len(self._settling)
+        return len(self._ledger.unfinished) + len(self._ledger.settling)
 
     def mark_broken(self, error: BrokenExecutor) -> None:
         """Fail every unfinished task, and refuse new ones, with a copy of *error* each."""
-        with self._lock:
-            self._failure, self._broken, self._refusing = error, str(error), True
-            unfinished = tuple(self._unfinished)
-        for task in unfinished:
-            task.future._end(None, self._copy_of_failure())
+        for task in self._ledger.fail(error):
+            task.future._end(None, self._ledger.copy_of_failure())
 
     # -- what users call ---------------------------------------------------------------------------
 
@@ -165,19 +143,17 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
         With *cancel_futures*, those that have not started are cancelled.
         """
-        self._settle_maps(cancel=cancel_futures)
-        with self._lock:
-            self._shutdown = self._refusing = True
-            pending = tuple(self._unfinished) if cancel_futures else ()
-        for task in pending:
+        self._ledger.settle_maps(cancel=cancel_futures)
+        unfinished = self._ledger.shut_down()
+        for task in unfinished if cancel_futures else ():
             task.future.cancel()
         if wait and here.executor is self:
             raise RuntimeError(
                 "shutdown(wait=True) within a task or callback of the same executor would wait for "
                 "itself; the executor takes no more tasks, use wait=False here"
             )
-        if self._drained(wait=wait):
-            self._stop(wait=wait)
+        if self._ledger.drained(wait=wait):
+            self._end_workers(wait=wait)
 
     def __exit__(
         self,
@@ -190,13 +166,23 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         self.shutdown(wait=not interrupted, cancel_futures=interrupted)
 
     def __del__(self) -> None:
-        if not self.__dict__.get("_shutdown", True):
+        ledger = self.__dict__.get("_ledger")
+        if ledger is not None and not ledger.shut:
             self.shutdown(wait=False)
+
+    # -- what libraries look at ----------------------------------------------------------------
+
+    @property
+    def _broken(self) -> str | bool:
+        return str(self._ledger.failure) if self._ledger.failure is not None else False
+
+    @property
+    def _shutdown(self) -> bool:
+        return self._ledger.shut
 
     # -- how it is done ----------------------------------------------------------------------------
 
-    @property
-    def _pool(self) -> Executor:
+    def _mapped_by(self) -> Executor:
         return self
 
     def _submit(
@@ -208,8 +194,14 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     ) -> Future[T]:
         if not callable(fn):
             need_callable("submit()", fn)
-        if self._room is not None:
-            self._take_place(self._room)
+        ledger = self._ledger
+        if ledger.room is not None:
+            if ledger.refusing:
+                raise ledger.refusal()
+            if here.executor is self or here.overdraws or _loop_runs_here():
+                ledger.room.overdraw()
+            else:
+                ledger.room.acquire()
         return self._launch(fn, args, kwargs, options)
 
     async def _asubmit(
@@ -220,19 +212,12 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         options: TaskOptions,
     ) -> Future[T]:
         need_callable("asubmit()", fn)
-        if self._room is not None:
-            if self._refusing:
-                raise self._refusal()
-            await self._room.acquire_async()
+        ledger = self._ledger
+        if ledger.room is not None:
+            if ledger.refusing:
+                raise ledger.refusal()
+            await ledger.room.acquire_async()
         return self._launch(fn, args, kwargs, options)
-
-    def _take_place(self, room: Room) -> None:
-        if self._refusing:
-            raise self._refusal()
-        if here.executor is self or here.overdraws or _loop_runs_here():
-            room.overdraw()
-        else:
-            room.acquire()
 
     def _launch(
         self,
@@ -242,146 +227,59 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         options: TaskOptions,
     ) -> Future[T]:
         """Accept one task; a place in the room, where there is one, was taken for it."""
+        ledger = self._ledger
         task = Task(self, fn, args, kwargs, options)
         future: Future[T] = task.future
         admitted = False
         try:
-            self._admit(task)
+            if not ledger.begun:
+                self._begin()
+            ledger.admit(task)
             admitted = True
-            if self._observers is not None:
-                self._observers.task_submitted(task)
-            if self._wrap is not None:
-                task.fn = self._wrap(fn)
+            if ledger.observers is not None:
+                ledger.observers.task_submitted(task)
+            if ledger.wrap is not None:
+                task.fn = ledger.wrap(fn)
             self.accept(task)
         except BaseException as error:
             # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, goes on.
             if admitted:
                 future._end(None, error)
-            else:
-                self._turn_away(task)
+            elif ledger.turn_away(task):
+                self._end_workers(wait=False)
             if not admitted or not isinstance(error, Exception):
                 raise
         return future
 
-    # Neither accepting nor ending a task takes the executor's lock. It is enough that both change
-    # a set and then read `_refusing`, while `shutdown` sets `_refusing` and then reads the sets: a
-    # set's operations exclude each other, by the GIL or by the set's own lock, so either the
-    # submitter or worker sees the flag, or `shutdown` sees what it did to the set.
-
-    def _admit(self, task: Task) -> None:
-        """Count *task* among the unfinished, or raise because it comes too late."""
-        if not self._started:
-            self._start()
-        self._unfinished.add(task)
-        if self._refusing or _exit.exiting:
-            raise self._refusal()
-
-    def _turn_away(self, task: Task) -> None:
-        self._unfinished.discard(task)
-        if self._room is not None:
-            self._room.release()
-        self._check_end()
-
-    def _refusal(self) -> Exception:
-        if self._failure is not None:
-            return self._copy_of_failure()
-        if _exit.exiting:
-            return RuntimeError("cannot schedule new futures after interpreter shutdown")
-        return ExecutorShutdownError(
-            "cannot schedule new futures after shutdown; make a new executor for them"
-        )
-
-    def _start(self) -> None:
+    def _begin(self) -> None:
         """Make ready for the first task, or the first worker."""
-        with self._lock:
-            if not self._started:
+        ledger = self._ledger
+        with ledger.lock:
+            if not ledger.begun:
                 _exit.finish_at_exit(self)
-                self._observers = Observers.of(self)
-                self._wrap = task_wrapper(self)
-                self._started = True
-
-    def _leave(self, task: Task, *, settling: bool) -> None:
-        """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""
-        if settling or self._observers is not None:
-            self._settling.add(task)
-        self._unfinished.discard(task)
+                ledger.observers = Observers.of(self)
+                ledger.wrap = task_wrapper(self)
+                ledger.begun = True
 
     def _task_ended(self, task: Task) -> None:
         """Forget *task*, whose future has ended and whose callbacks have run."""
+        ledger = self._ledger
         try:
-            if self._observers is not None:
-                self._observers.task_finished(task)
+            if ledger.observers is not None:
+                ledger.observers.task_finished(task)
         finally:
-            self._settling.discard(task)
-            if self._room is not None:
-                self._room.release()
-            if self._refusing:
-                self._check_end()
+            if ledger.ended(task):
+                self._end_workers(wait=False)
 
-    def _check_end(self) -> None:
-        """Tell those who wait for the last task, or do their work if nobody does."""
-        with self._lock:
-            drained = self._shutdown and not self._unfinished and not self._settling
-            if drained:
-                self._all_ended.notify_all()
-            unattended = drained and not self._waiting
-        if unattended:
-            self._stop(wait=False)
-
-    def _drained(self, *, wait: bool) -> bool:
-        """Return whether no task is left, which with *wait* is only a matter of time."""
-        with self._lock:
-            self._waiting += wait
-            try:
-                while wait and (self._unfinished or self._settling):
-                    self._all_ended.wait()
-            finally:
-                self._waiting -= wait
-            return not self._unfinished and not self._settling
-
-    def _stop(self, *, wait: bool) -> None:
-        if self._abandoned:
+    def _end_workers(self, *, wait: bool) -> None:
+        ledger = self._ledger
+        if ledger.abandoned:
             return
         self.stop(wait)
-        with self._lock:
-            first, self._stopped = not self._stopped, True
-        if first and self._observers is not None:
-            self._observers.executor_stopped(self)
-
-    def _add_map(self, results: MapIterator[Any]) -> None:
-        with self._lock:
-            self._maps.add(results)
-
-    def _settle_maps(self, *, cancel: bool) -> None:
-        """Submit what live maps have not pulled yet, or cancel it."""
-        with self._lock:
-            maps = list(self._maps)
-        for results in maps:
-            results.cancel() if cancel else results.drain()
-
-    def _abandon(self) -> None:
-        """Make this copy of a parent's executor unusable in a forked child, and its waits end."""
-        self._lock = threading.RLock()  # another thread of the parent may hold the old one
-        self._all_ended = threading.Condition(self._lock)
-        self._failure = BrokenExecutor(
-            "this executor was made before os.fork() and its workers belong to the parent; "
-            "make a new one in the child"
-        )
-        self._broken, self._refusing = str(self._failure), True
-        self._shutdown = self._abandoned = True
-        self._room = None
-        self._maps = weakref.WeakSet()
-        for task in tuple(self._unfinished):
-            task.future._abandon(self._copy_of_failure())
-        self._unfinished.clear()
-        self._settling.clear()
-
-    def _copy_of_failure(self) -> BrokenExecutor:
-        # One shared instance would gather the traceback of everybody who raises it.
-        failure = copy.copy(self._failure)
-        assert failure is not None
-        failure.__cause__ = self._failure.__cause__ if self._failure else None
-        return failure
+        with ledger.lock:
+            first, ledger.stopped = not ledger.stopped, True
+        if first and ledger.observers is not None:
+            ledger.observers.executor_stopped(self)
 
 
 def _loop_runs_here() -> bool:

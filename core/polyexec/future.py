@@ -117,7 +117,7 @@ class Future(concurrent.futures.Future[T]):
                 if cancelled:
                     self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
                     if task is not None:
-                        task.executor._leave(task, settling=bool(self._done_callbacks))
+                        task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
                     self._tell("add_cancelled", waiters=task is not None)
             if cancelled:
                 self._settle()
@@ -218,7 +218,7 @@ class Future(concurrent.futures.Future[T]):
             task = self._task
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
-                task.executor._leave(task, settling=bool(self._done_callbacks))
+                task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
             self._tell("add_result" if exception is None else "add_exception", waiters=True)
         self._settle()
         return True

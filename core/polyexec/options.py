@@ -79,8 +79,7 @@ class OptionsView(MapMixin, concurrent.futures.Executor):
     def _max_workers(self) -> int:
         return self._executor._max_workers
 
-    @property
-    def _pool(self) -> Executor:
+    def _mapped_by(self) -> Executor:
         return self._executor
 
     def _chunksize(self, asked: int | None) -> int | None:

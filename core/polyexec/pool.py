@@ -54,7 +54,7 @@ class Pool(multiprocessing.pool.Pool):
             options["max_tasks_per_child"] = maxtasksperchild
         self._unread: set[IMapIterator] = set()
         self._executor = self._ctx.Executor(self._processes, **options)
-        self._executor._drops_at_exit = True
+        self._executor._ledger.drops_at_exit = True
         self._executor.start_workers()
         self._pool: list[str] = [f"worker-{number}" for number in range(self._processes)]
         self._state = RUN
@@ -232,7 +232,7 @@ class Pool(multiprocessing.pool.Pool):
         )
         results.unread = self._unread
         self._unread.add(results)
-        executor._add_map(results)
+        executor._ledger.add_map(results)
         results.pull()
         return results
 

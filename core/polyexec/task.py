@@ -116,8 +116,9 @@ class Task:
         future.started_at = time.time()
         future.worker = worker
         future.attempts += 1
-        if self.executor._observers is not None:
-            self.executor._observers.task_started(self)
+        observers = self.executor._ledger.observers
+        if observers is not None:
+            observers.task_started(self)
         return True
 
     def succeed(self, result: Any) -> bool:
@@ -149,8 +150,9 @@ class Task:
             if future.done():
                 return False
             future._state = "PENDING"
-        if self.executor._observers is not None:
-            self.executor._observers.task_retried(self, error)
+        observers = self.executor._ledger.observers
+        if observers is not None:
+            observers.task_retried(self, error)
         try:
             self.executor.accept(self)
         except Exception as refusal:  # noqa: BLE001 - the backend's word, whatever it is

@@ -11,10 +11,19 @@ import pytest
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from cli.commandline import CommandLine
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+
+
+@pytest.fixture(autouse=True)
+def heed_ctrl_c() -> Iterator[None]:
+    """See to it that what we start heeds SIGINT, even if we run in the background of a script."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 def test_ctrl_c_ends_running_tasks_within_a_second(cli: CommandLine, context: str) -> None:

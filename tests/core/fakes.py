@@ -146,7 +146,7 @@ def ends(call: Callable[..., T], *args: Any, seconds: float = PATIENCE, **kwargs
         good, value = outcome.get(timeout=seconds)
     except queue.Empty:
         for executor in list(_exit._live):
-            executor._drops_at_exit = True  # or the test run itself would hang at its end
+            executor._ledger.drops_at_exit = True  # or the test run itself would hang at its end
         raise AssertionError(f"{call!r} hangs") from None
     if not good:
         raise value

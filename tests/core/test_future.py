@@ -525,8 +525,8 @@ def test_a_finished_future_does_not_keep_its_executor(executor: Any) -> None:
     future = executor.submit(int)
     executor.run_all()
     assert future._task is None
-    assert not executor._unfinished
-    assert not executor._settling
+    assert not executor._ledger.unfinished
+    assert not executor._ledger.settling
 
 
 @pytest.mark.usefixtures("no_gc")

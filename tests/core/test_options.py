@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,8 +101,6 @@ def test_a_bad_priority_spoils_no_later_one(threads: polyexec.Executor) -> None:
 
 
 def test_a_task_of_higher_priority_goes_first(threads: polyexec.Executor) -> None:
-    import threading
-
     go = threading.Event()
     order: list[int] = []
     threads.submit(go.wait)
@@ -201,9 +200,12 @@ def test_map_through_a_view_uses_its_options_for_each_item(threads: polyexec.Exe
     assert list(view.map(_Flaky(2), range(3))) == [0, 1, 2]
 
 
-def test_map_through_a_view_uses_its_options_for_chunks_too(threads: polyexec.Executor) -> None:
+def test_chunks_are_refused_where_each_items_failure_shall_be_retried(
+    threads: polyexec.Executor,
+) -> None:
     view = threads.options(retries=2, retry_exceptions=(ConnectionError,))
-    assert list(view.map(_Flaky(1), range(4), chunksize=2)) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="chunksize"):
+        view.map(_Flaky(1), range(4), chunksize=2)
 
 
 def test_options_hold_for_each_item_where_chunks_would_be_adapted() -> None:
@@ -222,8 +224,6 @@ def test_shutting_a_view_down_shuts_the_pool_down(executor: Any) -> None:
 
 
 def test_ctrl_c_within_a_view_waits_for_no_running_task() -> None:
-    import threading
-
     go = threading.Event()
     executor = polyexec.get_context("thread").Executor(1)
     running = threading.Event()

@@ -97,12 +97,7 @@ def fail_with_a_trap() -> NoReturn:
 
 def fail_with_a_cause() -> NoReturn:
     """Raise RuntimeError, caused by KeyError."""
-    nothing: dict[str, NoReturn] = {}
-    try:
-        found = nothing["missing"]
-    except KeyError as error:
-        raise RuntimeError("no such thing") from error
-    return found
+    raise RuntimeError("no such thing") from KeyError("missing")
 
 
 def fail_with_a_note(note: str) -> NoReturn:

@@ -23,9 +23,7 @@ class LokyExecutor(Executor):
     bounds accepted tasks that have not ended.
     """
 
-    def __init__(
-        self, context: Context, max_workers: int | None = None, **options: Any
-    ) -> None:
+    def __init__(self, context: Context, max_workers: int | None = None, **options: Any) -> None:
         reject_unknown("Executor() of context 'loky'", options, _OPTIONS)
         initializer = options.get("initializer")
         if initializer is not None:

@@ -44,7 +44,7 @@ class Worker:
             self._process._polyexec_lifeline = lifeline
         far_lifeline.close()
         far_claims.close()
-        #_let_go_of_far_ends(self._pool)
+        _let_go_of_far_ends(self._pool)
 
     def _start(self) -> Any:
         try:

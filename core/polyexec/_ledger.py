@@ -1,0 +1,155 @@
+"""Keeps count of an executor's tasks, and of whether it takes more.
+
+Neither accepting nor ending a task takes a lock. It is enough that both change a set and then read
+`refusing`, while `shut` sets `refusing` and then reads the sets: a set's operations exclude each
+other, by the GIL or by the set's own lock, so either the submitter or the worker sees the flag, or
+who shuts down sees what it did to the set.
+
+    submit:    unfinished.add       read refusing     ->  refuse, or accept
+    shutdown:  refusing = True      read unfinished   ->  wait, or stop
+    a task's   unfinished.discard   read refusing     ->  wake those who wait, or stop for them
+    end:
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from polyexec import _exit
+from polyexec._room import Room
+from polyexec.errors import BrokenExecutor, ExecutorShutdownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polyexec._map import MapIterator
+    from polyexec._observers import Observers
+    from polyexec.task import Task
+
+
+class Ledger:
+    """What core knows of one executor, apart from it so that no backend's name can clash.
+
+    *unfinished* holds the accepted tasks whose futures have not ended, *settling* those whose
+    callbacks are still to run. It does not refer to the executor, which must be collected as soon
+    as it is dropped.
+    """
+
+    def __init__(self, max_pending: int | None) -> None:
+        # Re-entrant: the collector may drop an unread map, which submits, while it is held.
+        self.lock = threading.RLock()
+        self.unfinished: set[Task] = set()
+        self.settling: set[Task] = set()
+        self.room = Room(max_pending) if max_pending else None
+        self.observers: Observers | None = None
+        self.wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        self.failure: BrokenExecutor | None = None
+        self.begun = self.refusing = self.shut = self.stopped = False
+        self.drops_at_exit = self.abandoned = False
+        self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
+        self._all_ended = threading.Condition(self.lock)
+        self._waiting = 0
+
+    def admit(self, task: Task) -> None:
+        """Count *task* among the unfinished, or raise because it comes too late."""
+        self.unfinished.add(task)
+        if self.refusing or _exit.exiting:
+            raise self.refusal()
+
+    def turn_away(self, task: Task) -> bool:
+        """Forget *task*, which was not admitted; return as `ended` does."""
+        self.unfinished.discard(task)
+        if self.room is not None:
+            self.room.release()
+        return self.refusing and self._unattended()
+
+    def leave(self, task: Task, *, settling: bool) -> None:
+        """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""
+        if settling or self.observers is not None:
+            self.settling.add(task)
+        self.unfinished.discard(task)
+
+    def ended(self, task: Task) -> bool:
+        """Forget *task* for good; return whether it was the last, and its end has no witness."""
+        self.settling.discard(task)
+        if self.room is not None:
+            self.room.release()
+        return self.refusing and self._unattended()
+
+    def _unattended(self) -> bool:
+        with self.lock:
+            drained = self.shut and not self.unfinished and not self.settling
+            if drained:
+                self._all_ended.notify_all()
+            return drained and not self._waiting
+
+    def refusal(self) -> Exception:
+        """Return the error for who submits too late."""
+        if self.failure is not None:
+            return self.copy_of_failure()
+        if _exit.exiting:
+            return RuntimeError("cannot schedule new futures after interpreter shutdown")
+        return ExecutorShutdownError(
+            "cannot schedule new futures after shutdown; make a new executor for them"
+        )
+
+    def fail(self, failure: BrokenExecutor) -> tuple[Task, ...]:
+        """Refuse new tasks because of *failure*; return those that it leaves unfinished."""
+        with self.lock:
+            self.failure, self.refusing = failure, True
+            return tuple(self.unfinished)
+
+    def copy_of_failure(self) -> BrokenExecutor:
+        """Return the failure for one task: a shared one would gather everybody's tracebacks."""
+        assert self.failure is not None
+        failure = copy.copy(self.failure)
+        failure.__cause__ = self.failure.__cause__
+        return failure
+
+    def shut_down(self) -> tuple[Task, ...]:
+        """Refuse new tasks; return the unfinished ones."""
+        with self.lock:
+            self.shut = self.refusing = True
+            return tuple(self.unfinished)
+
+    def drained(self, *, wait: bool) -> bool:
+        """Return whether no task is left, which with *wait* is only a matter of time."""
+        with self.lock:
+            self._waiting += wait
+            try:
+                while wait and (self.unfinished or self.settling):
+                    self._all_ended.wait()
+            finally:
+                self._waiting -= wait
+            return not self.unfinished and not self.settling
+
+    def add_map(self, results: MapIterator[Any]) -> None:
+        """Keep a map's results in mind, but not alive."""
+        with self.lock:
+            self._maps.add(results)
+
+    def settle_maps(self, *, cancel: bool) -> None:
+        """Submit what live maps have not pulled yet, or cancel it."""
+        with self.lock:
+            maps = list(self._maps)
+        for results in maps:
+            results.cancel() if cancel else results.drain()
+
+    def abandon(self) -> None:
+        """Make the copy of a parent's executor unusable in a forked child, and its waits end."""
+        self.lock = threading.RLock()  # another thread of the parent may hold the old one
+        self._all_ended = threading.Condition(self.lock)
+        self.failure = BrokenExecutor(
+            "this executor was made before os.fork() and its workers belong to the parent; "
+            "make a new one in the child"
+        )
+        self.refusing = self.shut = self.abandoned = True
+        self.room = None
+        self._maps = weakref.WeakSet()
+        for task in tuple(self.unfinished):
+            task.future._abandon(self.copy_of_failure())
+        self.unfinished.clear()
+        self.settling.clear()
