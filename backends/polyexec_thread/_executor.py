@@ -199,6 +199,11 @@ class ThreadExecutor(Executor, _Standard):
         self, context: Context, max_workers: int | None = None, *args: Any, **options: Any
     ) -> None:
         positional = ("thread_name_prefix", "initializer", "initargs")
+        if len(args) > len(positional):
+            raise TypeError(
+                f"Executor() of context 'thread' takes {', '.join(positional)} after max_workers, "
+                f"not {args!r}"
+            )
         options.update(zip(positional, args, strict=False))
         reject_unknown("Executor() of context 'thread'", options, _OPTIONS)
         prefix = options.get("thread_name_prefix") or f"ThreadPoolExecutor-{next(_numbers)}"

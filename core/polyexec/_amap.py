@@ -27,7 +27,7 @@ class AsyncMapIterator(AsyncIterator[T]):
         self,
         asubmit: Callable[..., Awaitable[Future[T]]],
         fn: Callable[..., T],
-        inputs: AsyncIterator[tuple[Any, ...]],
+        inputs: AsyncGenerator[tuple[Any, ...], None],
         bound: int,
         *,
         ordered: bool,
@@ -63,6 +63,7 @@ class AsyncMapIterator(AsyncIterator[T]):
             self._pull.cancel()
             await asyncio.wait([self._pull])
             self._pull = None
+        await self._inputs.aclose()
 
     def __del__(self) -> None:
         self._cancel()
@@ -109,6 +110,8 @@ class AsyncMapIterator(AsyncIterator[T]):
         if self._return_exceptions:
             return error  # type: ignore[return-value]  # as the caller asked
         await self.aclose()
+        if isinstance(error, StopIteration | StopAsyncIteration):  # it would end the caller's loop
+            raise RuntimeError(f"a task raised {type(error).__name__}") from error  # noqa: TRY004
         raise error
 
     async def _wait(self) -> None:
@@ -145,7 +148,7 @@ def submit_amap(
 def _iterate(iterable: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
     if isinstance(iterable, AsyncIterable):
         return aiter(iterable)
-    return _from_sync(iterable)
+    return _from_sync(iter(iterable))
 
 
 async def _from_sync(inputs: Iterable[Any]) -> AsyncGenerator[Any, None]:
@@ -154,6 +157,11 @@ async def _from_sync(inputs: Iterable[Any]) -> AsyncGenerator[Any, None]:
 
 
 async def _zip(inputs: list[AsyncIterator[Any]]) -> AsyncGenerator[tuple[Any, ...], None]:
-    with suppress(StopAsyncIteration):  # the shortest ends them all, as with zip()
-        while inputs:
-            yield tuple([await anext(source) for source in inputs])
+    try:
+        with suppress(StopAsyncIteration):  # the shortest ends them all, as with zip()
+            while inputs:
+                yield tuple([await anext(source) for source in inputs])
+    finally:
+        for source in inputs:
+            if hasattr(source, "aclose"):
+                await source.aclose()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polyexec._map import MapIterator
     from polyexec.executor import Executor
 
 
@@ -13,6 +14,8 @@ class _Here(threading.local):
     executor: Executor | None = None
     #: Whether the thread must not wait for room: it drops something, or shuts down.
     overdraws: bool = False
+    #: The map whose inputs the thread submits.
+    feeding: MapIterator[Any] | None = None
 
 
 here = _Here()

@@ -35,7 +35,7 @@ def _finish() -> None:
         live = list(_live)
     executors = [(executor, interrupted or executor._ledger.drops_at_exit) for executor in live]
     for executor, drop in executors:
-        executor._ledger.settle_maps(cancel=drop)
+        executor._ledger.settle_maps(cancel=drop, last=True)
     exiting = True
     for executor, drop in executors:
         executor.shutdown(wait=not drop, cancel_futures=drop)

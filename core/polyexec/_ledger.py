@@ -19,6 +19,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from polyexec import _exit
+from polyexec._current import here
 from polyexec._room import Room
 from polyexec.errors import BrokenExecutor, ExecutorShutdownError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from polyexec._map import MapIterator
     from polyexec._observers import Observers
+    from polyexec.executor import Executor
     from polyexec.task import Task
 
 
@@ -34,11 +36,12 @@ class Ledger:
     """What core knows of one executor, apart from it so that no backend's name can clash.
 
     *unfinished* holds the accepted tasks whose futures have not ended, *settling* those whose
-    callbacks are still to run. It does not refer to the executor, which must be collected as soon
-    as it is dropped.
+    callbacks are still to run. It refers to the executor but weakly: that must be collected as
+    soon as it is dropped.
     """
 
-    def __init__(self, max_pending: int | None) -> None:
+    def __init__(self, executor: Executor, max_pending: int | None) -> None:
+        self._executor = weakref.ref(executor)
         # Re-entrant: the collector may drop an unread map, which submits, while it is held.
         self.lock = threading.RLock()
         self.unfinished: set[Task] = set()
@@ -49,6 +52,8 @@ class Ledger:
         self.failure: BrokenExecutor | None = None
         self.begun = self.refusing = self.shut = self.stopped = False
         self.drops_at_exit = self.abandoned = False
+        # Maps that go on after shutdown, for another thread was pulling their inputs just then.
+        self._feeding: set[MapIterator[Any]] = set()
         self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
         self._all_ended = threading.Condition(self.lock)
         self._waiting = 0
@@ -56,15 +61,21 @@ class Ledger:
     def admit(self, task: Task) -> None:
         """Count *task* among the unfinished, or raise because it comes too late."""
         self.unfinished.add(task)
-        if self.refusing or _exit.exiting:
+        if self.refuses():
             raise self.refusal()
 
-    def turn_away(self, task: Task) -> bool:
-        """Forget *task*, which was not admitted; return as `ended` does."""
+    def refuses(self) -> bool:
+        """Return whether a task that is submitted now comes too late."""
+        if not self.refusing and not _exit.exiting:
+            return False
+        return here.feeding not in self._feeding or self.failure is not None
+
+    def turn_away(self, task: Task) -> None:
+        """Forget *task*, which was not admitted."""
         self.unfinished.discard(task)
         if self.room is not None:
             self.room.release()
-        return self.refusing and self._unattended()
+        self._see_to_the_end()
 
     def leave(self, task: Task, *, settling: bool) -> None:
         """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""
@@ -72,19 +83,40 @@ class Ledger:
             self.settling.add(task)
         self.unfinished.discard(task)
 
-    def ended(self, task: Task) -> bool:
-        """Forget *task* for good; return whether it was the last, and its end has no witness."""
+    def ended(self, task: Task) -> None:
+        """Forget *task* for good."""
         self.settling.discard(task)
         if self.room is not None:
             self.room.release()
-        return self.refusing and self._unattended()
+        self._see_to_the_end()
 
-    def _unattended(self) -> bool:
+    def feed(self, results: MapIterator[Any]) -> None:
+        """Accept a map's inputs after shutdown, too, and count it among what is unfinished."""
         with self.lock:
-            drained = self.shut and not self.unfinished and not self.settling
+            self._feeding.add(results)
+
+    def fed(self, results: MapIterator[Any]) -> None:
+        """Take note that nothing more comes from a map that was fed, or will be."""
+        if results in self._feeding:
+            with self.lock:
+                self._feeding.discard(results)
+            self._see_to_the_end()
+
+    def _see_to_the_end(self) -> None:
+        """Wake those who wait for the end, or end the workers if nobody does."""
+        if not self.refusing:
+            return
+        with self.lock:
+            drained = self.shut and not self._holds_work()
             if drained:
                 self._all_ended.notify_all()
-            return drained and not self._waiting
+            unattended = drained and not self._waiting
+        executor = self._executor() if unattended else None
+        if executor is not None:
+            executor._end_workers(wait=False)
+
+    def _holds_work(self) -> bool:
+        return bool(self.unfinished or self.settling or self._feeding)
 
     def refusal(self) -> Exception:
         """Return the error for who submits too late."""
@@ -120,23 +152,23 @@ class Ledger:
         with self.lock:
             self._waiting += wait
             try:
-                while wait and (self.unfinished or self.settling):
+                while wait and self._holds_work():
                     self._all_ended.wait()
             finally:
                 self._waiting -= wait
-            return not self.unfinished and not self.settling
+            return not self._holds_work()
 
     def add_map(self, results: MapIterator[Any]) -> None:
         """Keep a map's results in mind, but not alive."""
         with self.lock:
             self._maps.add(results)
 
-    def settle_maps(self, *, cancel: bool) -> None:
-        """Submit what live maps have not pulled yet, or cancel it."""
+    def settle_maps(self, *, cancel: bool, last: bool = False) -> None:
+        """Submit what live maps have not pulled yet, or cancel it; *last* as for their `drain`."""
         with self.lock:
             maps = list(self._maps)
         for results in maps:
-            results.cancel() if cancel else results.drain()
+            results.cancel() if cancel else results.drain(last=last)
 
     def abandon(self) -> None:
         """Make the copy of a parent's executor unusable in a forked child, and its waits end."""
@@ -149,6 +181,7 @@ class Ledger:
         self.refusing = self.shut = self.abandoned = True
         self.room = None
         self._maps = weakref.WeakSet()
+        self._feeding = set()
         for task in tuple(self.unfinished):
             task.future._abandon(self.copy_of_failure())
         self.unfinished.clear()

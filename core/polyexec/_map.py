@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator
 
+    from polyexec._ledger import Ledger
     from polyexec.executor import Executor
 
 T = TypeVar("T")
+
+#: The end of the results, where it is passed on like an error.
+_END = StopIteration()
 
 #: How many results may wait to be read while the next one is not there yet.
 MAX_UNREAD = 1 << 16
@@ -70,7 +74,9 @@ class MapIterator(Generic[T]):
         deadline: float | None,
         ordered: bool,
         return_exceptions: bool,
+        ledger: Ledger,
     ) -> None:
+        self._ledger = ledger
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
         self._fn = fn
         self._inputs: Iterator[tuple[Any, ...]] | None = inputs
@@ -91,8 +97,9 @@ class MapIterator(Generic[T]):
         self._outcomes: deque[Outcome] = deque()
         self._unfinished = 0
         self._unread = 0
-        self._started = self._everything = self._cancelled = False
+        self._started = self._waiting = self._everything = self._cancelled = False
         self.error: BaseException | None = None
+        self._input_error: BaseException | None = None
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -106,22 +113,32 @@ class MapIterator(Generic[T]):
             raise self._timeout_error
         self._reader = me
         try:
-            return self._read()
+            outcome = self._read()
         finally:
             self._reader = None
             self._reading.release()
+        try:
+            return self._deliver(outcome)
+        finally:
+            del outcome
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _read(self) -> T:
+    def _read(self) -> Outcome:
+        """Return the next outcome; blocks for it."""
         self._started = True
         while True:
             self._take_note()
             self.pull()
             if self._outcomes:
-                return self._deliver()
+                self._unread -= 1
+                return self._outcomes.popleft()
+            if self._open_next():
+                continue
             if not self._pending and self._inputs is None:
-                self._finish()
-            if not self._open_next():
-                self._wait()
+                error, self.error = self.error, None
+                self._input_error = error
+                return Outcome(None, error or _END)
+            self._wait()
 
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
@@ -136,13 +153,22 @@ class MapIterator(Generic[T]):
         self.pull()
         self._cancel_pending()
 
-    def drain(self) -> None:
-        """Submit all inputs that are left, unless *buffersize* says that they need not run."""
+    def drain(self, *, last: bool = False) -> None:
+        """Submit all inputs that are left, unless *buffersize* says that they need not run.
+
+        Where another thread is pulling them just then it goes on to the end, unless this is the
+        *last* moment to submit anything.
+        """
         if self._buffersize is None:
             self._everything = True
             outer, here.overdraws = here.overdraws, True
             try:
                 self.pull()
+                if self._inputs is not None and not last:
+                    self._ledger.feed(self)
+                    self.pull()
+                    if self._inputs is None:  # it had come to the end before it was fed
+                        self._ledger.fed(self)
             finally:
                 here.overdraws = outer
 
@@ -159,11 +185,16 @@ class MapIterator(Generic[T]):
         `submit`: that one sees what is asked of it before it pulls the next.
         """
         while self._wants_more() and self._pulling.acquire(blocking=False):
+            outer, here.feeding = here.feeding, self
+            submit = self._submit  # keeps the executor until `fed` has returned
             try:
                 while self._wants_more():
                     self._pull_next()
             finally:
+                here.feeding = outer
                 self._pulling.release()
+                self._ledger.fed(self)
+                del submit
 
     def _cancel_pending(self) -> None:
         with self._lock:
@@ -208,7 +239,11 @@ class MapIterator(Generic[T]):
     def _has_room(self) -> bool:
         if self._buffersize is not None:
             return self._unread < self._buffersize
-        return self._unfinished < self._bound and self._unread < MAX_UNREAD
+        if self._unfinished >= self._bound or self._unread >= MAX_UNREAD:
+            return False
+        # While the reader waits for a slow item the other workers must not idle; but who reads
+        # slowly shall not find ever more results waiting.
+        return self._waiting or len(self._pending) < 2 * self._bound
 
     def _send(self, items: list[tuple[Any, ...]]) -> None:
         assert self._submit is not None
@@ -238,12 +273,16 @@ class MapIterator(Generic[T]):
         with self._lock:
             self._unfinished -= 1
             listed = future in self._pending
+        if not self._plain and not future.cancelled() and future.exception() is None:
+            outcome: ChunkOutcome = future.result()
+            self._sizes.learn(len(outcome.outcomes), outcome.seconds)
         if listed and not self._ordered:
             self._open(future)
 
     def _open_next(self) -> bool:
         """Take the outcomes of the next future, if it has ended."""
-        future = next(iter(self._pending), None)
+        with self._lock:
+            future = next(iter(self._pending), None)
         if future is None or not future.done():
             return False
         self._open(future)
@@ -261,44 +300,38 @@ class MapIterator(Generic[T]):
         elif self._plain:
             self._outcomes.append(Outcome(future.result()))
         else:
-            result: ChunkOutcome = future.result()
-            self._sizes.learn(items, result.seconds)
-            self._outcomes.extend(result.outcomes)
+            self._outcomes.extend(future.result().outcomes)
 
-    def _deliver(self) -> T:
-        outcome = self._outcomes.popleft()
-        self._unread -= 1
-        if outcome.error is None:
+    def _deliver(self, outcome: Outcome) -> T:
+        error = outcome.error
+        if error is None:
             result: T = outcome.value
             return result
-        if self._return_exceptions:
-            return outcome.error  # type: ignore[return-value]  # as the caller asked
+        if error is _END:
+            raise StopIteration
+        if self._return_exceptions and error is not self._input_error:
+            return error  # type: ignore[return-value]  # as the caller asked
         self._failed()
+        self._input_error = None
         try:
-            if isinstance(outcome.error, StopIteration):  # it would end the caller's loop, PEP 479
-                raise RuntimeError("a task raised StopIteration") from outcome.error  # noqa: TRY004
-            raise outcome.error
+            if isinstance(error, StopIteration):  # it would end the caller's loop, see PEP 479
+                raise RuntimeError("a task raised StopIteration") from error  # noqa: TRY004
+            raise error
         finally:
             # The traceback of what is raised must not keep this iterator alive in a cycle.
-            del outcome
+            del error, outcome
             self = None  # type: ignore[assignment]  # noqa: PLW0642
 
     def _failed(self) -> None:
         """End the iterator, for an error is about to be raised."""
         self._outcomes.clear()
         self.cancel()
-        self._pending.clear()
-
-    def _finish(self) -> None:
-        error, self.error = self.error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
-        raise StopIteration
+        with self._lock:
+            self._pending.clear()
 
     def _wait(self) -> None:
+        self._waiting = True
+        self.pull()
         remaining = None if self._deadline is None else self._deadline - time.monotonic()
         try:
             if remaining is not None and remaining <= 0:
@@ -308,6 +341,8 @@ class MapIterator(Generic[T]):
         except queue.Empty:
             self._failed()
             raise self._timeout_error from None
+        finally:
+            self._waiting = False
         self._note_end(ended)
 
 
@@ -342,6 +377,7 @@ def submit_map(
         deadline=None if timeout is None else timeout + time.monotonic(),
         ordered=ordered,
         return_exceptions=return_exceptions,
+        ledger=executor._ledger,
     )
     executor._ledger.add_map(results)
     results.pull()

@@ -70,7 +70,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             max_pending = positive("max_pending", max_pending, "leave it out for no bound")
         self.context = context
         self._max_workers: int = max_workers or context.default_workers()
-        self._ledger = Ledger(max_pending)
+        self._ledger = Ledger(self, max_pending)
 
     # -- what a backend writes ---------------------------------------------------------------
 
@@ -161,8 +161,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Ctrl-C must end the program now, not when the running tasks have ended.
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        # Ctrl-C must end the program now, not when the running tasks have ended; a coroutine that
+        # is cancelled, by Ctrl-C or else, must not block its loop until then.
+        interrupted = kind is not None and issubclass(
+            kind, KeyboardInterrupt | asyncio.CancelledError
+        )
         self.shutdown(wait=not interrupted, cancel_futures=interrupted)
 
     def __del__(self) -> None:
@@ -196,7 +199,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             need_callable("submit()", fn)
         ledger = self._ledger
         if ledger.room is not None:
-            if ledger.refusing:
+            if ledger.refuses():
                 raise ledger.refusal()
             if here.executor is self or here.overdraws or _loop_runs_here():
                 ledger.room.overdraw()
@@ -214,7 +217,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         need_callable("asubmit()", fn)
         ledger = self._ledger
         if ledger.room is not None:
-            if ledger.refusing:
+            if ledger.refuses():
                 raise ledger.refusal()
             await ledger.room.acquire_async()
         return self._launch(fn, args, kwargs, options)
@@ -245,8 +248,8 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, goes on.
             if admitted:
                 future._end(None, error)
-            elif ledger.turn_away(task):
-                self._end_workers(wait=False)
+            else:
+                ledger.turn_away(task)
             if not admitted or not isinstance(error, Exception):
                 raise
         return future
@@ -268,8 +271,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             if ledger.observers is not None:
                 ledger.observers.task_finished(task)
         finally:
-            if ledger.ended(task):
-                self._end_workers(wait=False)
+            ledger.ended(task)
 
     def _end_workers(self, *, wait: bool) -> None:
         ledger = self._ledger

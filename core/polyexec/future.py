@@ -284,8 +284,9 @@ class Future(concurrent.futures.Future[T]):
             callback(self)
         except Exception:  # the user's code, and nobody is there to catch its error
             _logger.exception("exception calling callback for %r", self)
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C is for the main thread. Anything else must not keep others from being told.
-            if threading.current_thread() is threading.main_thread():
+            main = threading.current_thread() is threading.main_thread()
+            if main and isinstance(error, KeyboardInterrupt):
                 raise
             _logger.critical("exception calling callback for %r", self, exc_info=True)

@@ -13,6 +13,7 @@ from polyexec.task import NO_OPTIONS, TaskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import TracebackType
 
     from typing_extensions import Unpack
 
@@ -52,13 +53,17 @@ def checked_options(context: Context, base: TaskOptions, given: dict[str, Any]) 
 
 def _check_values(given: dict[str, Any]) -> None:
     timeout, retries = given.get("timeout"), given.get("retries", 0)
+    if timeout is not None and not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}; None is no limit")
     if timeout is not None and not timeout > 0:
         raise ValueError(
             f"timeout must be greater than 0 seconds, not {timeout!r}; None is no limit"
         )
     if not isinstance(retries, int) or retries < 0:
         raise ValueError(f"retries must be an integer of 0 or more, not {retries!r}")
-    priority = given.get("priority", 0)
+    name, priority = given.get("name"), given.get("priority", 0)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {name!r}")
     if not isinstance(priority, int):
         raise TypeError(f"priority must be an integer, not {priority!r}; higher goes first")
     kinds = given.get("retry_exceptions", ())
@@ -103,6 +108,14 @@ class OptionsView(MapMixin, concurrent.futures.Executor):
     async def asubmit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do as `Executor.asubmit`, with this view's options."""
         return await self._executor._asubmit(fn, args, kwargs, self._options)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._executor.__exit__(kind, error, traceback)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
         """Shut down the executor itself."""

@@ -229,6 +229,7 @@ class Pool(multiprocessing.pool.Pool):
             deadline=None,
             ordered=ordered,
             return_exceptions=False,
+            ledger=executor._ledger,
         )
         results.unread = self._unread
         self._unread.add(results)

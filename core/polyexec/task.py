@@ -40,6 +40,13 @@ class TaskOptions:
 NO_OPTIONS = TaskOptions()
 
 
+def _name_of(fn: Callable[..., Any]) -> str | None:
+    try:
+        return getattr(fn, "__qualname__", None)
+    except Exception:  # noqa: BLE001 - the user's __getattr__
+        return None
+
+
 def _nothing() -> None:
     """Stand in for the function of a task that has ended."""
 
@@ -83,7 +90,7 @@ class Task:
         self.losses: int = 0
         self.future: Future[Any] = Future()
         self.future.submitted_at = time.time()
-        self.future.name = options.name or getattr(fn, "__qualname__", None)
+        self.future.name = options.name or _name_of(fn)
         self.future._task = self
 
     @property

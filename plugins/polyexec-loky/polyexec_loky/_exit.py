@@ -33,7 +33,7 @@ def finish_before_loky(executor: LokyExecutor) -> None:
 def _finish() -> None:
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for executor in list(_live):
-        if interrupted or executor._drops_at_exit:
+        if interrupted or executor._ledger.drops_at_exit:
             executor.drop_tasks()
         else:
             executor.shutdown(wait=True)

@@ -36,7 +36,7 @@ def make() -> Iterator[Callable[..., LokyExecutor]]:
 
 @pytest.fixture
 def fifos(tmp_path: Path) -> tuple[Path, Path]:
-    """Return two named pipes, opened by nobody yet, on which tests and tasks wait for each other."""
+    """Return two named pipes, on which tests and tasks wait for each other."""
     paths = (tmp_path / "begun", tmp_path / "go")
     for path in paths:
         os.mkfifo(path)

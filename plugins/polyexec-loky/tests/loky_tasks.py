@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 initialized_with = 0
 
@@ -52,12 +54,12 @@ def die_of_every_task() -> None:
     """Make this worker end when a task reaches it, before that is claimed."""
     import polyexec_loky._remote
 
-    polyexec_loky._remote.run = lambda _data: os._exit(6)
+    polyexec_loky._remote.run = lambda data: os._exit(6)  # type: ignore[assignment]  # noqa: ARG005
 
 
 def initialize(value: int) -> None:
     """Set what `initialized` returns."""
-    global initialized_with
+    global initialized_with  # noqa: PLW0603 - what initializers do
     initialized_with = value
 
 

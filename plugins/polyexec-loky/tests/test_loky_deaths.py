@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from polyexec_loky._executor import LokyExecutor
 
-Make = "Callable[..., LokyExecutor]"
+    Make = Callable[..., LokyExecutor]
 
 
 def test_a_task_whose_worker_is_killed_is_lost(make: Make) -> None:

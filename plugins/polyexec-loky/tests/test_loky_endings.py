@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from polyexec_loky._executor import LokyExecutor
 
-Make = "Callable[..., LokyExecutor]"
+    Make = Callable[..., LokyExecutor]
 
 SETUP = """
 import os, signal, sys, time, polyexec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from polyexec_loky._executor import LokyExecutor
 
-Make = "Callable[..., LokyExecutor]"
+    Make = Callable[..., LokyExecutor]
 
 
 def test_a_task_runs_in_another_process(make: Make) -> None:
@@ -123,13 +124,10 @@ def test_a_callback_runs_on_no_thread_of_loky(make: Make, fifos: tuple[Path, Pat
 
 def test_start_workers_starts_all(make: Make) -> None:
     executor = make(2)
-    started: list[str] = []
-    both = threading.Semaphore(0)
-    executor.worker_started = lambda worker: (started.append(worker), both.release())  # type: ignore[method-assign, assignment]
+    started: queue.SimpleQueue[str] = queue.SimpleQueue()
+    executor.worker_started = started.put  # type: ignore[method-assign]
     executor.start_workers()
-    both.acquire()
-    both.acquire()
-    assert len(set(started)) == 2
+    assert started.get() != started.get()
 
 
 def test_workers_start_on_demand(make: Make) -> None:
