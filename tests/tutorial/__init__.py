@@ -1,0 +1,1 @@
+"""A tutorial of multiprocessing and concurrent.futures, as tests."""
