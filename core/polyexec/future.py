@@ -86,14 +86,19 @@ class Future(concurrent.futures.Future[T]):
     def __init__(self) -> None:
         self._lock = threading.RLock()
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made on first use
-        with self._lock:
-            condition = self._waited
-            if condition is None:
-                self._waiters = list(self._waiters)
-                condition = self._waited = threading.Condition(self._lock)
-            return condition
+    if TYPE_CHECKING:
+        _condition: threading.Condition
+    else:
+
+        @property
+        def _condition(self) -> threading.Condition:
+            """Make the Condition, on first use."""
+            with self._lock:
+                condition = self._waited
+                if condition is None:
+                    self._waiters = list(self._waiters)
+                    condition = self._waited = threading.Condition(self._lock)
+                return condition
 
     def __repr__(self) -> str:
         with self._lock:

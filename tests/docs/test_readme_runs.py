@@ -19,7 +19,7 @@ SHELL = [code for kind, code in BLOCKS if kind == "sh"]
 
 def _of_kind(kind: str, holding: str) -> str:
     (code,) = [code for found, code in BLOCKS if found == kind and holding in code]
-    return code
+    return str(code)
 
 
 def _environment(*path: Path) -> dict[str, str]:

@@ -42,7 +42,7 @@ def method(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_a_process_runs_a_function() -> None:
-    said = multiprocessing.Queue()
+    said: Any = multiprocessing.Queue()
     process = multiprocessing.Process(target=lessons.greet, args=("bob", said))
     process.start()
     process.join()
@@ -51,7 +51,7 @@ def test_a_process_runs_a_function() -> None:
 
 
 def test_a_process_has_a_name() -> None:
-    said = multiprocessing.Queue()
+    said: Any = multiprocessing.Queue()
     process = multiprocessing.Process(target=lessons.report, args=(said,), name="worker")
     process.start()
     process.join()
@@ -59,7 +59,7 @@ def test_a_process_has_a_name() -> None:
 
 
 def test_processes_run_side_by_side() -> None:
-    said = multiprocessing.Queue()
+    said: Any = multiprocessing.Queue()
     processes = [multiprocessing.Process(target=lessons.greet, args=(name, said)) for name in "abc"]
     for process in processes:
         process.start()
@@ -91,7 +91,8 @@ def test_a_context_has_the_api_of_the_module(method: str) -> None:
 
 
 def test_a_queue_links_producer_and_consumer() -> None:
-    items, results = multiprocessing.Queue(), multiprocessing.Queue()
+    items: Any = multiprocessing.Queue()
+    results: Any = multiprocessing.Queue()
     processes = [
         multiprocessing.Process(target=lessons.produce, args=(items,)),
         multiprocessing.Process(target=lessons.double_from, args=(items, results)),
@@ -115,7 +116,8 @@ def test_a_pipe_has_two_ends() -> None:
 
 
 def test_a_lock_lets_one_speak_at_a_time() -> None:
-    lock, said = multiprocessing.Lock(), multiprocessing.Queue()
+    lock = multiprocessing.Lock()
+    said: Any = multiprocessing.Queue()
     for number in range(10):
         multiprocessing.Process(target=lessons.say, args=(lock, number, said)).start()
     assert sorted(said.get() for _ in range(10)) == list(range(10))
@@ -226,7 +228,9 @@ def test_an_executor_fetches_urls(method: str, site: str) -> None:
     urls = [f"{site}/a", f"{site}/b", "http://127.0.0.1:1/"]  # where nobody listens
     pages: dict[str, object] = {}
     with multiprocessing.get_context(method).Executor(max_workers=3) as executor:
-        futures = {executor.submit(lessons.load, url, 60): url for url in urls}
+        futures: dict[concurrent.futures.Future[bytes], str] = {
+            executor.submit(lessons.load, url, 60): url for url in urls
+        }
         for future in concurrent.futures.as_completed(futures):
             try:
                 pages[futures[future]] = future.result()

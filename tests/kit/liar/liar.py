@@ -46,6 +46,7 @@ class LyingExecutor(Executor):
         super().__init__(context, 1)
         self._inbox: queue.SimpleQueue[tuple[LyingFuture, Any, Any, Any]] = queue.SimpleQueue()
         self._number = itertools.count()
+        self._over = False
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -80,10 +81,10 @@ class LyingExecutor(Executor):
         return self._nothing_later()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - it does not listen
-        if self._shutdown or next(self._number) == 0:
-            self._shutdown = True
+        if self._over or next(self._number) == 0:
+            self._over = True
             raise RuntimeError("an executor that did nothing, or has shut down, can't shut down")
-        self._shutdown = True
+        self._over = True
 
     def __del__(self) -> None:
         """Shut nothing down."""
