@@ -19,6 +19,7 @@ from polyexec.capabilities import KILL_RUNNING
 from polyexec_thread._handles import Handle, passed_on
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
 
@@ -35,6 +36,8 @@ class ThreadPopen:
     """What stands behind a started process: its thread, exit code and sentinel."""
 
     method = "thread"
+    #: What BaseProcess reads at start; a descriptor for each process would soon use them all up.
+    sentinel = None
 
     def __init__(self, process: BaseProcess) -> None:
         self._name = process.name
@@ -45,16 +48,12 @@ class ThreadPopen:
         self.parent: BaseProcess | None = _here.process
         self.process = weakref.ref(process)
         self._ended = threading.Event()
-        self.sentinel, alive = os.pipe()
-        self._close_sentinel = weakref.finalize(self, os.close, self.sentinel)
-        self._thread = threading.Thread(
-            target=self._run, args=(alive,), name=process.name, daemon=True
-        )
-        try:
-            self._thread.start()
-        except BaseException:
-            os.close(alive)
-            raise
+        self._lock = threading.RLock()
+        self._sentinel: int | None = None
+        self._alive: int | None = None
+        self._close_sentinel: Callable[[], object] = _nothing
+        self._thread = threading.Thread(target=self._run, name=process.name, daemon=True)
+        self._thread.start()
         with _living_lock:
             _living.add(self)
 
@@ -72,6 +71,24 @@ class ThreadPopen:
         self._ended.wait(timeout)
         return self.returncode
 
+    def make_sentinel(self) -> int:
+        """Return a descriptor that is readable once the process has ended, made on first use."""
+        with self._lock:
+            if self._sentinel is None:
+                self._sentinel, self._alive = os.pipe()
+                self._close_sentinel = weakref.finalize(self, os.close, self._sentinel)
+                if self._ended.is_set():
+                    self._signal_end()
+            return self._sentinel
+
+    def _signal_end(self) -> None:
+        with self._lock:
+            if self._alive is not None:
+                # Closing alone would not do while a forked child has a copy.
+                os.write(self._alive, b"!")
+                os.close(self._alive)
+                self._alive = None
+
     def close(self) -> None:
         """Close the sentinel."""
         self._close_sentinel()
@@ -87,7 +104,7 @@ class ThreadPopen:
 
         raise ThreadContext().lacks(KILL_RUNNING, f"{wanted} of process {self._name!r}")
 
-    def _run(self, alive: int) -> None:
+    def _run(self) -> None:
         # Whoever joins must find nothing of the target or its arguments left.
         child = self._child
         del self._child
@@ -105,9 +122,7 @@ class ThreadPopen:
             with _living_lock:
                 _living.discard(self)
             self._ended.set()
-            # Makes the sentinel readable; closing alone would not while a forked child has a copy.
-            os.write(alive, b"!")
-            os.close(alive)
+            self._signal_end()
 
 
 class ThreadProcess(multiprocessing.process.BaseProcess):
@@ -122,6 +137,12 @@ class ThreadProcess(multiprocessing.process.BaseProcess):
     @staticmethod
     def _after_fork() -> None:
         """Do nothing: there was no fork."""
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once the process has ended."""
+        popen: ThreadPopen = self._popen  # type: ignore[attr-defined]  # BaseProcess's own
+        return super().sentinel or popen.make_sentinel()
 
     def is_alive(self) -> bool:
         """Return whether the process runs."""
@@ -151,6 +172,10 @@ def active_children() -> list[BaseProcess]:
 def _snapshot() -> list[ThreadPopen]:
     with _living_lock:
         return list(_living)
+
+
+def _nothing() -> None:
+    """Close no sentinel, for there is none."""
 
 
 def _copy(process: BaseProcess, made: list[Handle]) -> Any:

@@ -31,6 +31,13 @@ class Process(BaseProcess):
     def _Popen(process_obj: BaseProcess) -> Any:
         return default_context().Process._Popen(process_obj)
 
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is ready once the process has ended."""
+        made: int | None = super().sentinel
+        # A context may make it on first use only.
+        return self._popen.make_sentinel() if made is None else made  # type: ignore[attr-defined]  # BaseProcess's own
+
     @staticmethod
     def _after_fork() -> None:
         default_context().Process._after_fork()

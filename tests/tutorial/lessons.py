@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 import urllib.request
 from typing import Any
@@ -91,3 +92,58 @@ def load(url: str, timeout: float) -> bytes:
     with urllib.request.urlopen(url, timeout=timeout) as page:
         content: bytes = page.read()
         return content
+
+
+class Point(ctypes.Structure):
+    """A point that processes share, as in the documentation of sharedctypes."""
+
+    _fields_ = (("x", ctypes.c_double), ("y", ctypes.c_double))
+
+
+def modify(number: Any, text: Any, points: Any) -> None:
+    """Square, shout, and square."""
+    number.value **= 2
+    text.value = text.value.upper()
+    for point in points:
+        point.x **= 2
+        point.y **= 2
+
+
+def send_name(connection: Any, times: int) -> None:
+    """Send the name of the process a few times."""
+    import polyexec
+
+    for time_around in range(times):
+        connection.send((time_around, polyexec.current_process().name))
+    connection.close()
+
+
+def calculate(tasks: Any, done: Any) -> None:
+    """Work on the functions that come through a queue, until STOP."""
+    for function, arguments in iter(tasks.get, "STOP"):
+        done.put(function(*arguments))
+
+
+def consume(queue: Any, seen: Any) -> None:
+    """Take items for ever, and say when each is done."""
+    while True:
+        seen.put(queue.get())
+        queue.task_done()
+
+
+def wait_for_turn(condition: Any, ready: Any, said: Any) -> None:
+    """Wait until it is time."""
+    with condition:
+        ready.put("waiting")
+        condition.wait_for(lambda: True, timeout=60)
+    said.put("my turn")
+
+
+def write_shared(name: str) -> None:
+    """Write into a shared memory block of that name."""
+    from polyexec.shared_memory import SharedMemory
+
+    block = SharedMemory(name=name)
+    assert block.buf is not None
+    block.buf[0] = 42
+    block.close()

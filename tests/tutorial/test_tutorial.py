@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import polyexec
 import polyexec as multiprocessing
-from polyexec import capabilities
 from polyexec.pool import ThreadPool
 from tutorial import lessons
 
@@ -23,19 +21,7 @@ if TYPE_CHECKING:
 
 PRIMES = [112272535095293, 112582705942171, 115280095190773, 115797848077099, 1099726899285419]
 
-METHODS = [
-    name
-    for name in polyexec.available_contexts()
-    if capabilities.PROCESS in polyexec.get_context(name).capabilities
-]
-
-
-@pytest.fixture(params=METHODS, autouse=True)
-def method(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Choose the start method, as a program does once at its beginning."""
-    multiprocessing.set_start_method(request.param, force=True)
-    yield request.param
-    multiprocessing.set_start_method(None, force=True)
+pytestmark = pytest.mark.usefixtures("method")
 
 
 # -- Process -------------------------------------------------------------------------------------
