@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec._awaiting import awaitable
+from polyexec._map import bound_of
 from polyexec.arguments import need_callable, positive
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def submit_amap(
     if buffersize is not None:
         buffersize = positive("buffersize", buffersize, "leave it out for no such bound")
     inputs = _zip([_iterate(iterable) for iterable in iterables])
-    bound = buffersize or 16 * executor._max_workers + 32
+    bound = buffersize or bound_of(executor._max_workers)
     return AsyncMapIterator(
         asubmit, fn, inputs, bound, ordered=ordered, return_exceptions=return_exceptions
     )

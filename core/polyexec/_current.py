@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from polyexec._map import MapIterator
+    from polyexec._feeder import Feeder
     from polyexec.executor import Executor
 
 
@@ -15,7 +15,7 @@ class _Here(threading.local):
     #: Whether the thread must not wait for room: it drops something, or shuts down.
     overdraws: bool = False
     #: The map whose inputs the thread submits.
-    feeding: MapIterator[Any] | None = None
+    feeding: Feeder | None = None
 
 
 here = _Here()

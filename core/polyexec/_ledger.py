@@ -26,7 +26,7 @@ from polyexec.errors import BrokenExecutor, ExecutorShutdownError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polyexec._map import MapIterator
+    from polyexec._feeder import Feeder
     from polyexec._observers import Observers
     from polyexec.executor import Executor
     from polyexec.task import Task
@@ -53,8 +53,8 @@ class Ledger:
         self.begun = self.refusing = self.shut = self.stopped = False
         self.drops_at_exit = self.abandoned = False
         # Maps that go on after shutdown, for another thread was pulling their inputs just then.
-        self._feeding: set[MapIterator[Any]] = set()
-        self._maps: weakref.WeakSet[MapIterator[Any]] = weakref.WeakSet()
+        self._feeding: set[Feeder] = set()
+        self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()
         self._all_ended = threading.Condition(self.lock)
         self._waiting = 0
 
@@ -90,16 +90,16 @@ class Ledger:
             self.room.release()
         self._see_to_the_end()
 
-    def feed(self, results: MapIterator[Any]) -> None:
+    def feed(self, feeder: Feeder) -> None:
         """Accept a map's inputs after shutdown, too, and count it among what is unfinished."""
         with self.lock:
-            self._feeding.add(results)
+            self._feeding.add(feeder)
 
-    def fed(self, results: MapIterator[Any]) -> None:
+    def fed(self, feeder: Feeder) -> None:
         """Take note that nothing more comes from a map that was fed, or will be."""
-        if results in self._feeding:
+        if feeder in self._feeding:
             with self.lock:
-                self._feeding.discard(results)
+                self._feeding.discard(feeder)
             self._see_to_the_end()
 
     def _see_to_the_end(self) -> None:
@@ -158,17 +158,17 @@ class Ledger:
                 self._waiting -= wait
             return not self._holds_work()
 
-    def add_map(self, results: MapIterator[Any]) -> None:
-        """Keep a map's results in mind, but not alive."""
+    def add_map(self, feeder: Feeder) -> None:
+        """Keep a map in mind, but not alive."""
         with self.lock:
-            self._maps.add(results)
+            self._maps.add(feeder)
 
     def settle_maps(self, *, cancel: bool, last: bool = False) -> None:
         """Submit what live maps have not pulled yet, or cancel it; *last* as for their `drain`."""
         with self.lock:
             maps = list(self._maps)
-        for results in maps:
-            results.cancel() if cancel else results.drain(last=last)
+        for feeder in maps:
+            feeder.cancel() if cancel else feeder.drain(last=last)
 
     def abandon(self) -> None:
         """Make the copy of a parent's executor unusable in a forked child, and its waits end."""

@@ -136,7 +136,6 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
 class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  # both iterate
     """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
 
-    _whole_chunks = True
     _timeout_error = multiprocessing.TimeoutError
 
     #: The pool's iterators that nobody has read from: it keeps them, and drains them when closed.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from polyexec._chunk import Chunk, FixedSize
 from polyexec._default import default_context, get_context
+from polyexec._feeder import Feeder
+from polyexec._map import bound_of
 from polyexec._poolresults import AsyncResult, IMapIterator, MapResult
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
@@ -219,22 +221,20 @@ class Pool(multiprocessing.pool.Pool):
         need_callable("Pool.imap()", func)
         size = positive("chunksize", 1 if chunksize is None else chunksize, "1 is the default")
         executor = self._executor
-        results = IMapIterator(
+        feeder = Feeder(
             executor.submit,
             func,
             ((item,) for item in iterable),
             sizes=FixedSize(size),
-            bound=16 * self._processes + 32,
+            bound=bound_of(self._processes),
             buffersize=None,
-            deadline=None,
-            ordered=ordered,
-            return_exceptions=False,
             ledger=executor._ledger,
+            whole_chunks=True,
         )
+        results = IMapIterator(feeder, ordered=ordered)
         results.unread = self._unread
         self._unread.add(results)
-        executor._ledger.add_map(results)
-        results.pull()
+        feeder.pull()
         return results
 
 

@@ -43,6 +43,8 @@ def test_every_promise_of_the_kit_is_broken_by_a_backend_that_lies(tmp_path: Pat
     report = tmp_path / "report.xml"
     run = _run_kit(tmp_path, "--backend", "liar", "--patience", "0.3", f"--junitxml={report}")
     outcomes = _outcomes(report)
+    if sys.version_info < (3, 11):
+        outcomes.pop("test_the_notes_of_an_exception_arrive")  # there are none yet
     believed = [name for name, ends in outcomes.items() if not ends & {"failure", "error"}]
     assert len(outcomes) > 80, run.stdout
     assert believed == []

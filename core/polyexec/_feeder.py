@@ -1,0 +1,243 @@
+"""The input side of a map: pulls inputs, submits them, and keeps the futures until they are read.
+
+Inputs are pulled in the thread that asks for results, when it asks for them, so an input iterator
+needs no lock and its errors surface where it is used. `shutdown` and `cancel` come from other
+threads; neither waits for one that is pulling, and may be held up by the input or by `submit`:
+that one sees what is asked of it before it pulls the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections import OrderedDict
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Outcome
+from polyexec._current import here
+from polyexec.future import Future
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Iterator
+
+    from polyexec._ledger import Ledger
+
+#: How many results may wait to be read while the next one is not there yet.
+MAX_UNREAD = 1 << 16
+
+
+class _Report:
+    """Puts a future that ended into a queue; tells nobody else and keeps nothing alive."""
+
+    __slots__ = ("add_cancelled", "add_exception", "add_result")
+
+    def __init__(self, ended: queue.SimpleQueue[Any]) -> None:
+        self.add_cancelled = self.add_exception = self.add_result = ended.put
+
+
+class Feeder:
+    """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
+
+    *bound*: how many futures may be unfinished. *buffersize*: how many inputs may be ahead of the
+    results read, None for no such limit. With *whole_chunks* a chunk in which the input fails is
+    dropped, as Pool does; else what came before the error runs. *error* is that error.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[..., concurrent.futures.Future[Any]],
+        fn: Callable[..., Any],
+        inputs: Iterator[tuple[Any, ...]],
+        *,
+        sizes: FixedSize | AdaptiveSize,
+        bound: int,
+        buffersize: int | None,
+        ledger: Ledger,
+        whole_chunks: bool = False,
+    ) -> None:
+        self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
+        self._fn = fn
+        self._inputs: Iterator[tuple[Any, ...]] | None = inputs
+        self._sizes = sizes
+        self._plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no Chunk around an item
+        self._bound = bound
+        self._buffersize = buffersize
+        self._ledger = ledger
+        self._whole_chunks = whole_chunks
+        self._pulling = threading.Lock()  # held while pulling, waited for by nobody
+        self._lock = threading.RLock()  # guards what follows
+        self._pending: OrderedDict[concurrent.futures.Future[Any], int] = OrderedDict()
+        self._unfinished = 0
+        self._unread = 0
+        self._everything = self._cancelled = False
+        #: Whether the reader waits, so that the other workers must be kept busy meanwhile.
+        self.reader_waits = False
+        self.ended: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
+        self._report = _Report(self.ended)
+        self.error: Exception | None = None
+        ledger.add_map(self)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there are no more inputs to pull."""
+        return self._inputs is None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to pull or to be taken."""
+        return self._inputs is None and not self._pending
+
+    # -- inputs to futures -------------------------------------------------------------------------
+
+    def pull(self) -> None:
+        """Submit inputs as far as the bounds allow; an error of theirs ends the inputs."""
+        while self._wants_more() and self._pulling.acquire(blocking=False):
+            outer, here.feeding = here.feeding, self
+            submit = self._submit  # keeps the executor until `fed` has returned
+            try:
+                while self._wants_more():
+                    self._pull_next()
+            finally:
+                here.feeding = outer
+                self._pulling.release()
+                self._ledger.fed(self)
+                del submit
+
+    def cancel(self) -> None:
+        """Pull no more, and cancel what has not started."""
+        self._cancelled = True
+        self.pull()
+        self._cancel_pending()
+
+    def drain(self, *, last: bool = False) -> None:
+        """Submit all inputs that are left, unless *buffersize* says that they need not run.
+
+        Where another thread is pulling them just then it goes on to the end, unless this is the
+        *last* moment to submit anything.
+        """
+        if self._buffersize is not None:
+            return
+        self._everything = True
+        outer, here.overdraws = here.overdraws, True
+        try:
+            self.pull()
+            if self._inputs is not None and not last:
+                self._ledger.feed(self)
+                self.pull()
+                if self._inputs is None:  # it had come to the end before it was fed
+                    self._ledger.fed(self)
+        finally:
+            here.overdraws = outer
+
+    def _wants_more(self) -> bool:
+        return self._inputs is not None and (
+            self._cancelled or self._everything or self._has_room()
+        )
+
+    def _has_room(self) -> bool:
+        if self._buffersize is not None:
+            return self._unread < self._buffersize
+        if self._unfinished >= self._bound or self._unread >= MAX_UNREAD:
+            return False
+        # While the reader waits for a slow item the other workers must not idle; but who reads
+        # slowly shall not find ever more results waiting.
+        return self.reader_waits or len(self._pending) < 2 * self._bound
+
+    def _pull_next(self) -> None:
+        if self._cancelled:
+            self._exhaust()
+            self._cancel_pending()
+            return
+        size = self._sizes.size
+        if self._buffersize is not None:
+            size = min(size, self._buffersize - self._unread)
+        try:
+            self._pull_chunk(size)
+        except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
+            self._exhaust()
+            self.error = error
+
+    def _pull_chunk(self, size: int) -> None:
+        items: list[tuple[Any, ...]] = []
+        assert self._inputs is not None
+        try:
+            items.extend(itertools.islice(self._inputs, size))
+        except Exception:
+            # What came before the error runs, as it would with chunks of one.
+            if items and not self._whole_chunks:
+                self._send(items)
+            raise
+        if items:
+            self._send(items)
+        else:
+            self._exhaust()
+
+    def _send(self, items: list[tuple[Any, ...]]) -> None:
+        assert self._submit is not None
+        if self._plain:
+            future = self._submit(self._fn, *items[0])
+        else:
+            future = self._submit(Chunk(self._fn, items))
+        with self._lock:
+            self._unfinished += 1
+            self._unread += len(items)
+            self._pending[future] = len(items)
+        if isinstance(future, Future):
+            future._watch(self._report)
+        else:
+            future.add_done_callback(self.ended.put)
+
+    def _exhaust(self) -> None:
+        # The executor is not kept alive by results that are yet to be read.
+        self._inputs = self._submit = None
+
+    def _cancel_pending(self) -> None:
+        with self._lock:
+            pending = list(self._pending)
+        for future in pending:
+            future.cancel()
+
+    # -- futures to outcomes -----------------------------------------------------------------------
+
+    def note_end(self, future: concurrent.futures.Future[Any]) -> bool:
+        """Take note that *future*, out of `ended`, has ended; return whether it can be taken."""
+        with self._lock:
+            self._unfinished -= 1
+            pending = future in self._pending
+        if not self._plain and not future.cancelled() and future.exception() is None:
+            outcome: ChunkOutcome = future.result()
+            self._sizes.learn(len(outcome.outcomes), outcome.seconds)
+        return pending
+
+    def head(self) -> concurrent.futures.Future[Any] | None:
+        """Return the future of the first input not yet taken, None if there is none."""
+        with self._lock:
+            return next(iter(self._pending), None)
+
+    def take(self, future: concurrent.futures.Future[Any]) -> list[Outcome]:
+        """Remove *future*, which has ended, and return the outcomes of its items."""
+        with self._lock:
+            items = self._pending.pop(future)
+        try:
+            error = future.exception(0)
+        except CancelledError as cancelled:
+            error = cancelled
+        if error is not None:
+            return [Outcome(None, error)] * items
+        if self._plain:
+            return [Outcome(future.result())]
+        outcomes: list[Outcome] = future.result().outcomes
+        return outcomes
+
+    def read_one(self) -> None:
+        """Take note that one outcome was read."""
+        self._unread -= 1
+
+    def forget(self) -> None:
+        """Cancel the rest, and drop it."""
+        self.cancel()
+        with self._lock:
+            self._pending.clear()
