@@ -75,7 +75,8 @@ class Feeder:
         self._everything = self._cancelled = False
         #: Whether the reader waits, so that the other workers must be kept busy meanwhile.
         self.reader_waits = False
-        self.ended: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
+        #: Futures that ended; None for the end of the inputs, which the reader may wait for, too.
+        self.ended: queue.SimpleQueue[concurrent.futures.Future[Any] | None] = queue.SimpleQueue()
         self._report = _Report(self.ended)
         self.error: Exception | None = None
         ledger.add_map(self)
@@ -193,6 +194,7 @@ class Feeder:
     def _exhaust(self) -> None:
         # The executor is not kept alive by results that are yet to be read.
         self._inputs = self._submit = None
+        self.ended.put(None)
 
     def _cancel_pending(self) -> None:
         with self._lock:
@@ -203,7 +205,7 @@ class Feeder:
     # -- futures to outcomes -----------------------------------------------------------------------
 
     def note_end(self, future: concurrent.futures.Future[Any]) -> bool:
-        """Take note that *future*, out of `ended`, has ended; return whether it can be taken."""
+        """Take note that *future* has ended; return whether it is yet to be taken."""
         with self._lock:
             self._unfinished -= 1
             pending = future in self._pending

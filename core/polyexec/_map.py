@@ -114,7 +114,9 @@ class MapIterator(Generic[T]):
             else:
                 self._wait()
 
-    def _note_end(self, future: concurrent.futures.Future[Any]) -> None:
+    def _note_end(self, future: concurrent.futures.Future[Any] | None) -> None:
+        if future is None:  # the inputs ended, as `_read` will see
+            return
         if self._feeder.note_end(future) and not self._ordered:
             self._outcomes.extend(self._feeder.take(future))
 
