@@ -149,6 +149,8 @@ class Feeder:
 
     def _pull_next(self) -> None:
         if self._cancelled:
+            # Who reads on must not take this for the end of the inputs.
+            self.error = CancelledError()
             self._exhaust()
             self._cancel_pending()
             return
@@ -158,8 +160,8 @@ class Feeder:
         try:
             self._pull_chunk(size)
         except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
-            self._exhaust()
             self.error = error
+            self._exhaust()
 
     def _pull_chunk(self, size: int) -> None:
         items: list[tuple[Any, ...]] = []
@@ -239,7 +241,8 @@ class Feeder:
         self._unread -= 1
 
     def forget(self) -> None:
-        """Cancel the rest, and drop it."""
+        """Cancel the rest, and drop it, for nobody will read on."""
         self.cancel()
+        self.error = None
         with self._lock:
             self._pending.clear()

@@ -82,7 +82,7 @@ class MapIterator(Generic[T]):
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
-            self._feeder.cancel()
+            self._feeder.forget()
         else:
             self._feeder.drain()
 

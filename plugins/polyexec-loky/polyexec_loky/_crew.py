@@ -16,7 +16,6 @@ it has booted takes no task along; when that happens several times in a row, the
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -28,6 +27,7 @@ from loky.process_executor import BrokenProcessPool
 
 from polyexec import BrokenExecutor, InitializerError, WorkerLostError
 from polyexec.serialization import finish_task, loads_exception
+from polyexec_loky._exit import come_before_loky
 from polyexec_loky._worker import Worker
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ class Crew:
         self._ending: set[Worker] = set()
         self._stillbirths = 0
         self._closed = self._broken = False
-        self._pid = os.getpid()
 
     # -- what the executor calls -----------------------------------------------------------------
 
@@ -91,8 +90,6 @@ class Crew:
 
     def close(self) -> None:
         """Have the workers end, now that there are no tasks."""
-        if os.getpid() != self._pid:
-            return  # a forked copy: the workers are its parent's
         with self._lock:
             self._closed = True
             workers = tuple(self._workers)
@@ -124,6 +121,7 @@ class Crew:
                     return
                 try:
                     worker = Worker(self._initializer, self._initargs)
+                    come_before_loky()
                 except Exception:
                     if not self._workers:
                         raise

@@ -8,7 +8,7 @@ from polyexec import Executor
 from polyexec.arguments import need_callable, reject_unknown
 from polyexec.serialization import dumps_task
 from polyexec_loky._crew import Crew
-from polyexec_loky._exit import finish_before_loky
+from polyexec_loky._exit import finish_at_exit
 
 if TYPE_CHECKING:
     from polyexec import Context, Task
@@ -30,11 +30,11 @@ class LokyExecutor(Executor):
             need_callable("initializer", initializer)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self._crew = Crew(self, initializer, tuple(options.get("initargs", ())))
+        finish_at_exit(self)
 
     def accept(self, task: Task) -> None:
         """Pack *task* here, in the submitter's thread, and queue it for a worker."""
         self._crew.put(task, dumps_task(task))
-        finish_before_loky(self)
 
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
         """Have the workers end."""
@@ -46,7 +46,6 @@ class LokyExecutor(Executor):
         """Start all workers."""
         super().start_workers()
         self._crew.hire_all()
-        finish_before_loky(self)
 
     def withdraw(self, task: Task) -> bool:
         """Take *task* out of the queue; once handed to a worker it counts as running."""

@@ -1,8 +1,9 @@
 """Finishes accepted tasks at interpreter exit, before loky refuses to run any more.
 
 core finishes the tasks of live executors in an exit function that it registered when polyexec was
-imported. loky registers its own, after which its pools take nothing, when its first pool starts;
-the last registered runs first. So ours is registered after loky's, and does core's work early.
+imported. loky registers its own, after which its pools take nothing, each time it starts a pool;
+the last registered runs first. So ours is registered after loky's each time, and does core's work
+early; it may run several times, of which the first counts.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ if TYPE_CHECKING:
     from polyexec_loky._executor import LokyExecutor
 
 _live: weakref.WeakSet[LokyExecutor] = weakref.WeakSet()
-_registered = False
 
 
-def finish_before_loky(executor: LokyExecutor) -> None:
-    """See to *executor*'s tasks at exit; called once a pool of loky's has started."""
-    global _registered  # noqa: PLW0603 - once a process
-    if not _registered:
-        _registered = True
-        # As loky and concurrent.futures do; atexit proper runs when threads have been joined.
-        threading._register_atexit(_finish)  # type: ignore[attr-defined]  # private, since 3.9
-    if executor not in _live:
-        _live.add(executor)
+def finish_at_exit(executor: LokyExecutor) -> None:
+    """Have *executor*'s tasks finished before the interpreter exits."""
+    _live.add(executor)
+
+
+def come_before_loky() -> None:
+    """Have that done before loky's own exit function, which a new pool has just registered."""
+    # As loky and concurrent.futures do; atexit proper runs when threads have been joined.
+    threading._register_atexit(_finish)  # type: ignore[attr-defined]  # private, since 3.9
 
 
 def _finish() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SETUP = """
 import os, signal, sys, time, polyexec
-executor = polyexec.get_context("loky").Executor(1)
+executor = polyexec.get_context("loky").Executor(2)
 
 def say_and_sleep():
     print("begun", flush=True)
@@ -88,7 +88,7 @@ def test_shutdown_can_be_waited_for_later(make: Make) -> None:
 
 
 def test_an_executor_that_is_dropped_is_collected_and_its_workers_end() -> None:
-    executor = polyexec.get_context("loky").Executor(1)
+    executor = polyexec.get_context("loky").Executor(2)
     executor.submit(abs, -1).result()
     (worker,) = executor._crew._workers  # type: ignore[attr-defined]  # it is a LokyExecutor
     gone = weakref.ref(executor)

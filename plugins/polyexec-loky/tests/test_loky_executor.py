@@ -125,7 +125,7 @@ def test_a_callback_runs_on_no_thread_of_loky(make: Make, fifos: tuple[Path, Pat
 def test_start_workers_starts_all(make: Make) -> None:
     executor = make(2)
     started: queue.SimpleQueue[str] = queue.SimpleQueue()
-    executor.worker_started = started.put  # type: ignore[method-assign]
+    executor.worker_started = started.put  # type: ignore[method-assign, assignment]
     executor.start_workers()
     assert started.get() != started.get()
 
