@@ -37,6 +37,7 @@ class ThreadContext(Context, _Standard):
         {
             capabilities.BY_REFERENCE,
             capabilities.CONTEXTVARS,
+            capabilities.INITIALIZER,
             capabilities.MANAGER,
             capabilities.MAX_TASKS_PER_CHILD,
             capabilities.PRIORITIES,

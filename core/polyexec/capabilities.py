@@ -10,6 +10,7 @@ from typing import Final
 
 BY_REFERENCE: Final = "by_reference"
 CONTEXTVARS: Final = "contextvars"
+INITIALIZER: Final = "initializer"
 ISOLATION: Final = "isolation"
 KILL_RUNNING: Final = "kill_running"
 MANAGER: Final = "manager"
@@ -26,6 +27,7 @@ SYNCHRONIZE: Final = "synchronize"
 MEANINGS: Final[dict[str, str]] = {
     BY_REFERENCE: "arguments and results are handed over as they are, never pickled",
     CONTEXTVARS: "every context variable of the submitter is seen by its task",
+    INITIALIZER: "Executor(initializer=, initargs=) prepares each worker before its first task",
     ISOLATION: "tasks run in processes of their own: one that dies takes nobody along",
     KILL_RUNNING: "cancel(running=True), timeout=, terminate() and kill() stop what runs",
     MANAGER: "Manager",
@@ -43,6 +45,7 @@ MEANINGS: Final[dict[str, str]] = {
 __all__ = [
     "BY_REFERENCE",
     "CONTEXTVARS",
+    "INITIALIZER",
     "ISOLATION",
     "KILL_RUNNING",
     "MANAGER",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -373,9 +375,6 @@ def test_what_nobody_listens_to_costs_nothing() -> None:
 
 
 def test_an_observer_does_not_keep_a_dropped_executor_alive(observe: Observe) -> None:
-    import gc
-    import weakref
-
     class _Counting:
         @hookimpl
         def polyexec_task_finished(self) -> None:

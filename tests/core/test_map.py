@@ -272,10 +272,6 @@ def test_a_map_with_buffersize_yields_everything(threads: Any) -> None:
 # -- unread and closed ---------------------------------------------------------------------------
 
 
-def _record(ran: list[int]) -> Callable[[int], None]:
-    return ran.append
-
-
 def test_an_unread_map_runs_every_input_at_shutdown() -> None:
     ran: list[int] = []
     executor = polyexec.get_context("thread").Executor(2)
@@ -436,9 +432,6 @@ def test_an_error_of_a_long_input_comes_in_its_place(threads: Any, chunksize: in
     got: list[int] = []
     results = threads.map(abs, _failing_input(900), chunksize=chunksize)
 
-    def read() -> None:
-        got.extend(iter(results.__next__, None))
-
     with pytest.raises(ValueError, match="the input is broken"):
         for result in results:
             got.append(result)  # noqa: PERF402 - what came before the error counts
@@ -543,9 +536,6 @@ def test_the_last_adaptive_chunks_are_small_where_the_length_is_known() -> None:
     executor = fake(QueueingExecutor, 4)
     results = executor.map(abs, range(20_000))
     last: list[int] = []
-
-    def read() -> list[int]:
-        return [next(results) for _ in range(1)]
 
     for _ in range(20_000):
         last = _sizes(executor) or last

@@ -6,6 +6,7 @@ import gc
 import itertools
 import multiprocessing
 import multiprocessing.pool
+import pickle
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -297,7 +298,7 @@ def test_a_closed_pool_finishes_and_takes_no_more(gate: threading.Event) -> None
             call(int)
     for call in (pool.map, pool.imap, pool.imap_unordered, pool.starmap_async):
         with pytest.raises(ValueError, match="not running"):
-            call(int, [1])
+            call(int, [[1]])
     gate.set()
     ends(pool.join)
     assert [result.get(0) for result in results] == [True] * 3
@@ -386,8 +387,6 @@ def test_a_failing_initializer_fails_calls_instead_of_blocking(
 
 
 def test_a_pool_does_not_pickle(pool: Any) -> None:
-    import pickle
-
     with pytest.raises(NotImplementedError):
         pickle.dumps(pool)
 

@@ -87,15 +87,16 @@ def test_each_call_makes_a_new_context(install: Install) -> None:
 
 
 def test_a_backend_gets_the_name_and_the_options(install: Install) -> None:
-    source = GOOD.replace("create_context(): return Fake()", "create_context(name, options): ...")
+    source = GOOD.replace("context(): return Fake()", "context(name, options):")
     source += "    context = Fake(name); context.options = options; return context\n"
-    install("acme-exec", "acme", source=source.replace("options): ...", "options):"))
+    install("acme-exec", "acme", source=source)
     context: Any = _make("acme", address="here")
     assert (context.name, context.options) == ("acme", {"address": "here"})
 
 
 def test_one_module_may_serve_several_names(install: Install) -> None:
-    install("two-exec", "one", "two", source=GOOD.replace("context(): return Fake()", "context(name): return Fake(name)"))
+    source = GOOD.replace("context(): return Fake()", "context(name): return Fake(name)")
+    install("two-exec", "one", "two", source=source)
     registry = Registry()
     assert [registry.create_context(name, {}).name for name in ("one", "two")] == ["one", "two"]
 
@@ -246,15 +247,11 @@ def test_observers_are_loaded_with_the_first_context(install: Install) -> None:
         "raise RuntimeError('boom')",
         "raise SystemExit('boom')",
         "import polyexec\n@polyexec.hookimpl\ndef polyexec_task_started(boom): ...",
-        "import polyexec\n@polyexec.hookimpl\ndef polyexec_boom(): ...\n",
     ],
-    ids=["import", "exit", "argument", "hook"],
+    ids=["import", "exit", "argument"],
 )
 def test_a_broken_observer_is_ignored_with_a_warning(install: Install, source: str) -> None:
     install("bad-plugin", "bad", source=source, group="polyexec.plugins")
-    if "polyexec_boom" in source:
-        assert _make("thread").name == "thread"
-        return
     with pytest.warns(polyexec.PolyexecWarning, match=r"'bad' of bad-plugin 1\.0 is ignored.*boom"):
         assert _make("thread").name == "thread"
 

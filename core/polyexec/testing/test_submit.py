@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from polyexec import Context, Executor, capabilities
+from polyexec import BrokenExecutor, Context, Executor, capabilities
 from polyexec.testing import tasks
 
 if TYPE_CHECKING:
@@ -76,10 +76,22 @@ def test_equal_arguments_of_two_tasks_stay_apart(executor: Executor, patience: f
     assert first is not second
 
 
+@pytest.mark.needs(capabilities.INITIALIZER)
 def test_an_initializer_runs_in_each_worker(context: Context, patience: float) -> None:
     with context.Executor(2, initializer=tasks.initialize, initargs=("ready",)) as executor:
         futures = [executor.submit(tasks.initialized) for _ in range(10)]
         assert {future.result(patience) for future in futures} == {"ready"}
+
+
+@pytest.mark.needs(capabilities.INITIALIZER)
+def test_an_initializer_that_fails_ends_every_task_and_breaks_the_executor(
+    context: Context, patience: float
+) -> None:
+    with context.Executor(2, initializer=tasks.fail, initargs=("part of the test",)) as executor:
+        with pytest.raises(BrokenExecutor):
+            executor.submit(tasks.square, 3).result(patience)
+        with pytest.raises(BrokenExecutor):
+            executor.submit(tasks.square, 3).result(patience)
 
 
 @pytest.mark.parametrize("workers", [0, -1])

@@ -8,6 +8,7 @@ early; it may run several times, of which the first counts.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -37,3 +38,7 @@ def _finish() -> None:
             executor.drop_tasks()
         else:
             executor.shutdown(wait=True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_live.clear)

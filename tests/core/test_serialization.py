@@ -1,0 +1,489 @@
+"""Tasks, functions, payloads and exceptions as bytes, through a real process and back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import gc
+import importlib
+import multiprocessing
+import pickle
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import pytest
+
+import polyexec
+import tasks
+from core.fakes import QueueingExecutor, ends, fake, python
+from polyexec.serialization import (
+    FunctionCache,
+    FunctionTable,
+    dumps,
+    dumps_exception,
+    dumps_task,
+    finish_task,
+    loads,
+    loads_exception,
+    pack_items,
+    run_task,
+    unpack_items,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Far = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[concurrent.futures.Executor]:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(int).result()
+        yield pool
+
+
+@pytest.fixture
+def far(process: concurrent.futures.Executor) -> Far:
+    """Run a call in the other process, and return its future."""
+
+    def run(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        executor = fake(QueueingExecutor)
+        future = executor.submit(fn, *args, **kwargs)
+        task = executor.tasks.popleft()
+        assert task.start("far")
+        outcome = process.submit(run_task, dumps_task(task)).result(20)
+        assert finish_task(task, outcome)
+        return future
+
+    return run
+
+
+def _there_and_back(error: BaseException) -> BaseException:
+    return loads_exception(dumps_exception(error))
+
+
+def _chain(length: int) -> BaseException:
+    error = ValueError(0)
+    for number in range(1, length):
+        following = ValueError(number)
+        following.__cause__ = error
+        error = following
+    return error
+
+
+# -- payloads ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, "text", b"bytes", [1, (2, {3})], {"a": [None]}, range(3), 1 + 2j], ids=str
+)
+def test_plain_values_survive(value: Any) -> None:
+    assert loads(dumps(value)) == value
+
+
+def test_lambdas_and_closures_are_sent_by_value() -> None:
+    base = 5
+    assert loads(dumps(lambda value: value + base))(1) == 6
+
+
+def test_what_cannot_be_pickled_is_named_with_a_cure() -> None:
+    with pytest.raises(polyexec.UnpicklableError, match="can't be sent to another process") as error:
+        dumps(sys._getframe())
+    assert isinstance(error.value.__cause__, TypeError)
+    assert isinstance(error.value, (pickle.PicklingError, TypeError))
+
+
+def test_an_error_of_a_reducer_itself_comes_through() -> None:
+    class _Refusing:
+        def __reduce__(self) -> Any:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        dumps(_Refusing())
+
+
+def test_a_structure_that_is_too_deep_is_unpicklable() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(polyexec.UnpicklableError):
+        dumps(nested)
+    while nested:
+        nested = nested[0]
+
+
+def test_what_cannot_be_shown_is_still_named() -> None:
+    class _Unshown:
+        def __init__(self) -> None:
+            self.frame = sys._getframe()
+
+        def __repr__(self) -> str:
+            raise RuntimeError("no text")
+
+    with pytest.raises(polyexec.UnpicklableError, match="_Unshown object at"):
+        dumps(_Unshown())
+
+
+def test_large_buffers_go_out_of_band() -> None:
+    data = bytearray(b"x" * 1000)
+    buffers: list[pickle.PickleBuffer] = []
+    packed = dumps({"data": pickle.PickleBuffer(data)}, buffer_callback=buffers.append)
+    assert len(packed) < 200
+    assert loads(packed, buffers)["data"] == data
+
+
+def test_buffers_go_out_of_band_once_where_the_first_attempt_failed() -> None:
+    data = bytearray(b"x" * 1000)
+    buffers: list[pickle.PickleBuffer] = []
+    packed = dumps((pickle.PickleBuffer(data), lambda: 1), buffer_callback=buffers.append)
+    assert len(buffers) == 1
+    assert loads(packed, buffers)[1]() == 1
+
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+def test_a_task_runs_in_the_other_process(far: Far) -> None:
+    assert far(tasks.pid).result(0) != tasks.pid()
+    assert far(tasks.double, 21).result(0) == 42
+    assert far(tasks.double, value="ab").result(0) == "abab"
+
+
+def test_callables_of_every_kind_are_sent(far: Far) -> None:
+    class _Callable:
+        def __call__(self) -> str:
+            return "called"
+
+    assert far(lambda: "lambda").result(0) == "lambda"
+    assert far(functools.partial(tasks.double, 2)).result(0) == 4
+    assert far("a-b".split, "-").result(0) == ["a", "b"]
+    assert far(_Callable()).result(0) == "called"
+    assert far(complex, 1, 2).result(0) == 1 + 2j
+
+
+def test_an_argument_that_will_not_pickle_is_the_tasks_outcome() -> None:
+    class _Sending(QueueingExecutor):
+        def accept(self, task: polyexec.Task) -> None:
+            dumps_task(task)
+
+    future = fake(_Sending).submit(tasks.double, sys._getframe())
+    assert isinstance(future.exception(0), polyexec.UnpicklableError)
+
+
+def test_an_argument_that_will_not_unpickle_fails_the_task(far: Far) -> None:
+    error = far(tasks.double, tasks.Trap()).exception(0)
+    assert isinstance(error, Exception)
+    assert "sprang while unpickling" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["Trap", "Exiting"])
+def test_a_result_that_will_not_travel_fails_the_task(far: Far, kind: str) -> None:
+    error = far(tasks.make, kind).exception(0)
+    assert isinstance(error, (polyexec.UnpicklableError, SystemExit))
+
+
+def test_a_result_that_will_not_pickle_fails_the_task(far: Far) -> None:
+    error = far(sys._getframe).exception(0)
+    assert isinstance(error, polyexec.UnpicklableError)
+
+
+def test_a_result_keeps_what_it_shares(far: Far) -> None:
+    shared: list[int] = []
+    first, second = far(tasks.double, [shared]).result(0)
+    assert first is second
+
+
+@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
+def test_a_base_exception_of_a_task_is_its_outcome(far: Far, kind: str) -> None:
+    error = getattr(importlib.import_module("builtins"), kind)("mine")
+    assert type(far(tasks.fail_with, error).exception(0)).__name__ == kind
+
+
+def test_objects_of_main_go_and_come_back(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import concurrent.futures, multiprocessing, polyexec\n"
+        "from polyexec.serialization import dumps_task, finish_task, run_task\n"
+        "class Point:\n"
+        "    def __init__(self, x): self.x = x\n"
+        "class MineError(Exception):\n"
+        "    def __init__(self, a, b): super().__init__(a + b); self.a = a\n"
+        "def move(point): return Point(point.x + 1)\n"
+        "def fail(): raise MineError('x', 'y')\n"
+        "class Queueing(polyexec.Executor):\n"
+        "    def accept(self, task): self.task = task\n"
+        "    def stop(self, wait): pass\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    executor = Queueing(polyexec.get_context('thread'), 1)\n"
+        "    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:\n"
+        "        for fn, args in ((move, (Point(1),)), (fail, ())):\n"
+        "            future = executor.submit(fn, *args)\n"
+        "            data = dumps_task(executor.task)\n"
+        "            finish_task(executor.task, pool.submit(run_task, data).result())\n"
+        "            outcome = future.exception() or future.result()\n"
+        "            print(type(outcome).__name__, getattr(outcome, 'x', outcome))\n"
+    )
+    done = python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    assert (done.stdout.split(), done.stderr) == (["Point", "2", "MineError", "xy"], "")
+
+
+def test_a_module_that_only_we_have_goes_by_value(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def three(): return 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("only_here")
+    assert isinstance(far(module.three).exception(0), ImportError)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        fresh = importlib.reload(module)
+        assert far(fresh.three).result(0) == 3
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+        monkeypatch.delitem(sys.modules, "only_here")
+
+
+# -- exceptions ----------------------------------------------------------------------------------
+
+
+def test_an_exception_arrives_as_itself_with_the_remote_traceback(far: Far) -> None:
+    error = far(tasks.fail_with, ValueError("mine", 3)).exception(0)
+    assert (type(error), error.args) == (ValueError, ("mine", 3))
+    report = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    assert "in fail_with" in report
+    assert report.rstrip().endswith("ValueError: ('mine', 3)")
+
+
+def test_an_exception_with_an_init_of_its_own_arrives_as_itself(far: Far) -> None:
+    error = far(tasks.fail_as, "PickyError").exception(0)
+    assert type(error) is tasks.PickyError
+    assert (error.what, error.where, error.why) == ("disk", 7, "full")
+    assert str(error) == "disk 7 is full"
+    needy = far(tasks.fail_with, tasks.PickyError("a", 1, why="b")).exception(0)
+    assert str(needy) == "a 1 is b"
+
+
+def test_an_exception_that_needs_two_arguments_arrives_as_itself() -> None:
+    error = _there_and_back(tasks.NeedyError("disk", 7))
+    assert type(error) is tasks.NeedyError
+    assert (str(error), error.where) == ("disk at 7", 7)
+
+
+def test_an_exception_that_holds_what_will_not_pickle_still_arrives(far: Far) -> None:
+    error = far(tasks.fail_as, "StubbornError").exception(0)
+    assert isinstance(error, (tasks.StubbornError, polyexec.RemoteError))
+    assert "stubborn" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["TrapError", "ExitingError", "SpeechlessError"])
+def test_an_exception_that_will_not_travel_still_arrives(far: Far, kind: str) -> None:
+    error = far(tasks.fail_as, kind).exception(0)
+    assert kind in f"{type(error).__name__} {error.args}"
+
+
+def test_an_exception_that_holds_an_object_without_a_text_of_its_own_arrives_as_itself() -> None:
+    error = _there_and_back(ValueError(tasks.Plain()))
+    assert type(error) is ValueError
+    assert type(error.args[0]) is tasks.Plain
+
+
+def test_a_falsy_exception_arrives_as_itself(far: Far) -> None:
+    assert type(far(tasks.fail_as, "FalsyError").exception(0)) is tasks.FalsyError
+
+
+def test_cause_and_context_travel(far: Far) -> None:
+    error = far(tasks.fail_from, "PlainError", "PickyError").exception(0)
+    assert (type(error), type(error.__cause__)) == (tasks.PlainError, tasks.PickyError)
+    error = far(tasks.fail_within, "PlainError", "PickyError").exception(0)
+    assert type(error.__context__) is tasks.PickyError
+    assert not error.__suppress_context__
+
+
+def test_a_cause_that_will_not_travel_spoils_nothing(far: Far) -> None:
+    error = far(tasks.fail_from, "PlainError", "TrapError").exception(0)
+    assert type(error) is tasks.PlainError
+    assert isinstance(error.__cause__, polyexec.RemoteError)
+
+
+def test_a_suppressed_context_stays_suppressed() -> None:
+    error = ValueError("outer")
+    error.__context__ = KeyError("inner")
+    error.__suppress_context__ = True
+    assert _there_and_back(error).__suppress_context__
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes are of 3.11")
+def test_notes_travel() -> None:
+    error: Any = ValueError("mine")
+    error.add_note("a note")
+    assert getattr(_there_and_back(error), "__notes__", None) == ["a note"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are of 3.11")
+@pytest.mark.parametrize("member", ["PickyError", "StubbornError", "TrapError", "ExitingError"])
+def test_a_group_arrives_whatever_is_in_it(member: str) -> None:
+    group = importlib.import_module("builtins").ExceptionGroup
+    kind: Any = getattr(tasks, member)
+    error = _there_and_back(group("several", [ValueError(1), kind()]))
+    assert "several" in str(error)
+    if member == "PickyError":
+        assert type(error) is group
+        assert [type(one) for one in error.exceptions] == [ValueError, tasks.PickyError]  # type: ignore[attr-defined]  # a group's
+
+
+def test_an_exception_that_is_its_own_cause_arrives() -> None:
+    error = ValueError("mine")
+    error.__cause__ = error
+    copy = ends(_there_and_back, error)
+    assert type(copy) is ValueError
+    ends("".join, traceback.format_exception(type(copy), copy, None))
+
+
+def test_a_web_of_causes_and_contexts_arrives_soon() -> None:
+    web = [ValueError(number) for number in range(3)]
+    for place, error in enumerate(web):
+        error.__cause__ = web[place - 1]
+        error.__context__ = web[place - 2]
+    error = ends(_there_and_back, web[0], seconds=5)
+    assert (type(error), error.args) == (ValueError, (0,))
+
+
+def test_a_ladder_of_retries_takes_no_exponential_time() -> None:
+    last: BaseException = ValueError("first")
+    for number in range(40):
+        handled = KeyError(number)
+        handled.__context__ = last
+        following = ValueError(number)
+        following.__cause__, following.__context__ = last, handled
+        last = following
+    assert len(ends(dumps_exception, last, seconds=5)) < 1_000_000
+
+
+def test_a_long_chain_arrives_with_the_report_of_all_of_it() -> None:
+    error = ends(_there_and_back, _chain(1000))
+    assert error.args == (999,)
+    assert isinstance(error.__cause__, ValueError)
+    report = "".join(traceback.format_exception(type(error), error, None))
+    assert report.count("ValueError: 0\n") == 1
+
+
+def test_the_remote_traceback_can_be_of_another_class() -> None:
+    error = loads_exception(dumps_exception(ValueError(1)), lambda text: KeyError(text[:9]))
+    assert type(error.__cause__) is KeyError
+
+
+def test_loading_an_exception_never_changes_the_one_that_was_dumped() -> None:
+    error = ValueError("mine")
+    error.__cause__ = KeyError("cause")
+    _there_and_back(error)
+    assert error.__cause__.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        polyexec.WorkerLostError("gone", pid=3, exitcode=-9, host="b", attempts=2, dump="d"),
+        polyexec.NotSupportedError("no", capability="process", alternatives=["spawn"]),
+        polyexec.TaskTimeoutError("late"),
+        polyexec.UnpicklableError("no"),
+        polyexec.InitializerError("no"),
+        OSError(2, "No such file", "name"),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
+        KeyError("k"),
+        float("nan") and ValueError(float("nan")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_known_errors_keep_what_they_know(error: Exception) -> None:
+    copy = _there_and_back(error)
+    assert (type(copy), vars(copy)) == (type(error), vars(error))
+    assert str(copy) == str(error)
+
+
+# -- items ---------------------------------------------------------------------------------------
+
+
+def test_plain_items_ride_together() -> None:
+    packed = pack_items([1, "a", None, (1, 2)])
+    assert packed.plain
+    assert unpack_items(packed) == [(1, None), ("a", None), (None, None), ((1, 2), None)]
+
+
+def test_items_that_were_two_objects_stay_two() -> None:
+    item: list[int] = []
+    unpacked = unpack_items(pickle.loads(pickle.dumps(pack_items([item, item, [1]]))))
+    assert unpacked[0][0] is not unpacked[1][0]
+
+
+@pytest.mark.parametrize("kind", [tasks.Trap, tasks.Exiting, threading_lock := type(sys)])
+def test_an_item_that_will_not_travel_spoils_no_other(kind: Any) -> None:
+    bad = kind("module") if kind is threading_lock else kind()
+    good: list[Any] = [[1], bad, [3]]
+    if kind is threading_lock:
+        good[1] = sys._getframe()
+    unpacked = unpack_items(pickle.loads(pickle.dumps(pack_items(good))))
+    assert [value for value, error in unpacked if error is None] == [[1], [3]]
+    assert isinstance(unpacked[1][1], BaseException)
+
+
+def test_a_chunk_whose_results_will_not_travel_fails_those_alone(far: Far) -> None:
+    from polyexec._chunk import Chunk
+
+    chunk = Chunk(tasks.make, [("Plain",), ("Exiting",), ("Trap",), ("StubbornError",), ("Plain",)])
+    outcomes = far(chunk).result(0).outcomes
+    assert [outcome.error is None for outcome in outcomes] == [True, False, False, False, True]
+
+
+def test_a_chunk_keeps_each_items_error(far: Far) -> None:
+    from polyexec._chunk import Chunk
+
+    kinds = ["PlainError", "PickyError", "ExitingError", "TrapError", "SystemExit"]
+    outcomes = far(Chunk(tasks.fail_as, [(kind,) for kind in kinds])).result(0).outcomes
+    errors = [outcome.error for outcome in outcomes]
+    assert [type(error) for error in errors[:2]] == [tasks.PlainError, tasks.PickyError]
+    assert all(isinstance(error, BaseException) for error in errors)
+
+
+# -- functions -----------------------------------------------------------------------------------
+
+
+def test_a_function_is_serialized_once() -> None:
+    table = FunctionTable()
+    first, second = table.encode(tasks.double), table.encode(tasks.double)
+    assert first is second
+    assert first.digest is not None
+
+
+def test_what_may_change_is_serialized_each_time() -> None:
+    table = FunctionTable()
+    bound: list[int] = []
+    before = table.encode(bound.append)
+    bound.append(1)
+    after = table.encode(bound.append)
+    assert (before.digest, after.digest) == (None, None)
+    assert before.data != after.data
+
+
+def test_a_table_forgets_functions_that_are_gone() -> None:
+    table = FunctionTable()
+    for number in range(10):
+        table.encode(lambda number=number: number)
+    gc.collect()
+    assert len(table._known) <= 1
+
+
+def test_a_cache_returns_one_function_for_a_digest_and_forgets_the_oldest() -> None:
+    table = FunctionTable()
+    encoded = [table.encode(fn) for fn in (tasks.double, tasks.pid, tasks.make)]
+    cache = FunctionCache(limit=len(encoded[0].data) * 2)
+    for one in encoded:
+        assert one.digest is not None
+        assert cache.add(one.digest, one.data) is cache.get(one.digest)
+    assert encoded[0].digest not in cache
+    assert encoded[2].digest in cache
