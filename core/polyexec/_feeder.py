@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 MAX_UNREAD = 1 << 16
 
 
+class _DroppedError(CancelledError):
+    """Stands for inputs that were never pulled, for the map was cancelled."""
+
+
 class _Report:
     """Puts a future that ended into a queue; tells nobody else and keeps nothing alive."""
 
@@ -82,9 +86,9 @@ class Feeder:
         ledger.add_map(self)
 
     @property
-    def exhausted(self) -> bool:
-        """Whether there are no more inputs to pull."""
-        return self._inputs is None
+    def failure(self) -> Exception | None:
+        """The error of the input, if one has not been raised yet."""
+        return None if isinstance(self.error, _DroppedError) else self.error
 
     @property
     def finished(self) -> bool:
@@ -150,7 +154,7 @@ class Feeder:
     def _pull_next(self) -> None:
         if self._cancelled:
             # Who reads on must not take this for the end of the inputs.
-            self.error = CancelledError()
+            self.error = _DroppedError()
             self._exhaust()
             self._cancel_pending()
             return

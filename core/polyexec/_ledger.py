@@ -50,7 +50,7 @@ class Ledger:
         self.observers: Observers | None = None
         self.wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
         self.failure: BrokenExecutor | None = None
-        self.begun = self.refusing = self.shut = self.stopped = False
+        self.beginning = self.begun = self.refusing = self.shut = self.stopped = False
         self.drops_at_exit = self.abandoned = False
         # Maps that go on after shutdown, for another thread was pulling their inputs just then.
         self._feeding: set[Feeder] = set()

@@ -90,8 +90,8 @@ class MapIterator(Generic[T]):
         feeder: Feeder | None = self.__dict__.get("_feeder")
         if feeder is not None and not feeder.finished:
             self.close()
-            if feeder.error is not None:
-                raise feeder.error
+            if feeder.failure is not None:
+                raise feeder.failure
 
     def _read(self) -> Outcome:
         """Return the next outcome; blocks for it."""

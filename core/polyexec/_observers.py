@@ -6,6 +6,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from polyexec._current import here
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -89,6 +91,7 @@ def tell(caller: pluggy.HookCaller, **facts: Any) -> None:
 
 def ask(observer: pluggy.HookImpl, **facts: Any) -> Any:
     """Return what one plugin's hook returns, None if it fails."""
+    outer, here.overdraws = here.overdraws, True  # a hook that submits must not wait for room
     try:
         return observer.function(**{name: facts[name] for name in observer.argnames})
     except KeyboardInterrupt:
@@ -101,6 +104,8 @@ def ask(observer: pluggy.HookImpl, **facts: Any) -> Any:
             exc_info=True,
         )
         return None
+    finally:
+        here.overdraws = outer
 
 
 class WrappedFunction:

@@ -94,12 +94,18 @@ class Registry:
 
     def _can(self, name: str) -> frozenset[str]:
         try:
-            return self.create_context(name, {}).capabilities
+            with self._make_context(name, {}) as context:
+                return context.capabilities
         except Exception:  # noqa: BLE001 - a broken backend can do nothing
             return frozenset()
 
     def create_context(self, name: str, options: Mapping[str, Any]) -> Context:
-        """Return a new context of the backend called *name*."""
+        """Return a new context of the backend called *name*, and tell the observers."""
+        context = self._make_context(name, options)
+        tell(self._manager.hook.polyexec_context_created, name=name, context=context)
+        return context
+
+    def _make_context(self, name: str, options: Mapping[str, Any]) -> Context:
         if not isinstance(name, str):
             raise TypeError(f"a context is chosen by its name, a string, not {name!r}")
         with self._lock:
@@ -107,13 +113,13 @@ class Registry:
             backend = self._backends.get(name) or self._load_backend(name)
             others = [other for other in self._manager.get_plugins() if other is not backend]
         create = self._manager.subset_hook_caller("polyexec_create_context", others)
-        context = create(name=name, options=options)
+        owner = f"backend {name!r} of {self.available().get(name, '?')}"
+        try:
+            context = create(name=name, options=options)
+        except ImportError as error:
+            raise BackendLoadError(f"{owner} failed to import: {error}") from error
         if not isinstance(context, Context):
-            raise BackendLoadError(
-                f"backend {name!r} of {self.available().get(name, '?')} made {context!r}, "
-                "which is not a polyexec.Context"
-            )
-        tell(self._manager.hook.polyexec_context_created, name=name, context=context)
+            raise BackendLoadError(f"{owner} made {context!r}, which is not a polyexec.Context")
         return context
 
     def cli_commands(self) -> list[Any]:
@@ -134,7 +140,9 @@ class Registry:
         source = self._one_entry_point(name)
         try:
             backend = source.load()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # loading a plugin, whatever it does
             raise BackendLoadError(f"{_label(source)} failed to import: {error}") from error
         spoken = getattr(backend, "POLYEXEC_API", hookspecs.API_VERSION)
         if spoken != hookspecs.API_VERSION:
@@ -202,7 +210,9 @@ class Registry:
             observer = source.load()
             if not self._manager.is_registered(observer):
                 self._manager.register(observer, name)
-        except Exception as error:  # noqa: BLE001 - loading a plugin: it must hurt nobody else
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - loading a plugin: it must hurt nobody else
             if self._manager.get_plugin(name) is not None:
                 self._manager.unregister(name=name)
             owner = " ".join(_origin(source))

@@ -245,12 +245,12 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
                 task.fn = ledger.wrap(fn)
             self.accept(task)
         except BaseException as error:
-            # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, goes on.
+            # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, is not.
             if admitted:
                 future._end(None, error)
             else:
                 ledger.turn_away(task)
-            if not admitted or not isinstance(error, Exception):
+            if not admitted or isinstance(error, KeyboardInterrupt):
                 raise
         return future
 
@@ -258,7 +258,8 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """Make ready for the first task, or the first worker."""
         ledger = self._ledger
         with ledger.lock:
-            if not ledger.begun:
+            if not ledger.begun and not ledger.beginning:  # else a hook submits, within this
+                ledger.beginning = True
                 _exit.finish_at_exit(self)
                 ledger.observers = Observers.of(self)
                 ledger.wrap = task_wrapper(self)

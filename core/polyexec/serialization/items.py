@@ -39,7 +39,7 @@ def pack_items(values: Sequence[Any]) -> PackedItems:
     for place, value in enumerate(values):
         try:
             items.append(dumps(value))
-        except Exception as error:  # noqa: BLE001 - becomes this one item's outcome
+        except BaseException as error:  # noqa: BLE001 - becomes this one item's outcome
             items.append(None)
             errors[place] = dumps_exception(error)
     return PackedItems(plain=False, items=items, errors=errors)

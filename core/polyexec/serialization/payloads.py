@@ -84,5 +84,5 @@ def _short(obj: Any) -> str:
     try:
         text = repr(obj)
     except Exception:  # noqa: BLE001 - the user's __repr__
-        text = object.__repr__(obj)
+        text = f"<{type(obj).__name__} object at {id(obj):#x}>"
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth

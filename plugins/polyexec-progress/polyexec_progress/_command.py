@@ -1,15 +1,16 @@
-"""The command `polyexec progress`."""
+"""`polyexec progress`: whether progress is shown, and how to switch it."""
 
 from __future__ import annotations
 
 import click
 
+from polyexec_progress._switch import sentence
 
-@click.command()
-def progress() -> None:
-    """Say whether progress bars are drawn, and how to switch them."""
-    from polyexec_progress import SWITCH, is_on
 
-    state = "on" if is_on() else "off"
-    click.echo(f"progress bars are {state}; {SWITCH}=1 switches them on, {SWITCH}=0 off")
-    click.echo("they are drawn on standard error, where that is a terminal")
+@click.command("progress", short_help="Say whether programs show their progress.")
+def progress_command() -> None:
+    """Say whether programs started like this one show their progress.
+
+    POLYEXEC_PROGRESS=1 switches it on; a program shows it where standard error is a terminal.
+    """
+    click.echo(sentence())
