@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.capabilities import KILL_RUNNING
+from polyexec.waiting import wait_in_slices
 from polyexec_thread._handles import Handle, passed_on
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class ThreadPopen:
         self._alive: int | None = None
         self._close_sentinel: Callable[[], object] = _nothing
         self._thread = threading.Thread(target=self._run, name=process.name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._close_handles()
+            raise
         with _living_lock:
             _living.add(self)
 
@@ -68,7 +73,7 @@ class ThreadPopen:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code; None if *timeout* seconds pass before the process ends."""
-        self._ended.wait(timeout)
+        wait_in_slices(self._ended.wait, timeout)
         return self.returncode
 
     def make_sentinel(self) -> int:
@@ -104,6 +109,11 @@ class ThreadPopen:
 
         raise ThreadContext().lacks(KILL_RUNNING, f"{wanted} of process {self._name!r}")
 
+    def _close_handles(self) -> None:
+        for handle in self._handles:
+            handle.close()
+        self._handles.clear()
+
     def _run(self) -> None:
         # Whoever joins must find nothing of the target or its arguments left.
         child = self._child
@@ -115,9 +125,7 @@ class ThreadPopen:
         finally:
             del child
             _here.process = None
-            for handle in self._handles:
-                handle.close()
-            self._handles.clear()
+            self._close_handles()
             self.returncode = code
             with _living_lock:
                 _living.discard(self)

@@ -210,6 +210,15 @@ class Feeder:
 
     # -- futures to outcomes -----------------------------------------------------------------------
 
+    def next_end(
+        self, timeout: float | None
+    ) -> tuple[concurrent.futures.Future[Any] | None] | None:
+        """Wait for what comes out of `ended`; None if that takes *timeout* seconds."""
+        try:
+            return (self.ended.get(timeout=timeout),)
+        except queue.Empty:
+            return None
+
     def note_end(self, future: concurrent.futures.Future[Any]) -> bool:
         """Take note that *future* has ended; return whether it is yet to be taken."""
         with self._lock:

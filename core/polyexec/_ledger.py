@@ -22,6 +22,7 @@ from polyexec import _exit
 from polyexec._current import here
 from polyexec._room import Room
 from polyexec.errors import BrokenExecutor, ExecutorShutdownError
+from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +154,7 @@ class Ledger:
             self._waiting += wait
             try:
                 while wait and self._holds_work():
-                    self._all_ended.wait()
+                    wait_in_slices(self._all_ended.wait)
             finally:
                 self._waiting -= wait
             return not self._holds_work()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from polyexec._chunk import AdaptiveSize, FixedSize, Outcome
 from polyexec._feeder import Feeder
 from polyexec.arguments import need_callable, positive
+from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -123,20 +124,19 @@ class MapIterator(Generic[T]):
     def _wait(self) -> None:
         """Wait until something ends."""
         feeder = self._feeder
-        remaining = None if self._deadline is None else self._deadline - time.monotonic()
+        remaining = None
+        if self._deadline is not None:
+            remaining = max(self._deadline - time.monotonic(), 0)
         feeder.reader_waits = True
         try:
             feeder.pull()
-            if remaining is not None and remaining <= 0:
-                ended = feeder.ended.get_nowait()
-            else:
-                ended = feeder.ended.get(timeout=remaining)
-        except queue.Empty:
-            self._failed()
-            raise self._timeout_error from None
+            ended = wait_in_slices(feeder.next_end, remaining)
         finally:
             feeder.reader_waits = False
-        self._note_end(ended)
+        if not ended:
+            self._failed()
+            raise self._timeout_error
+        self._note_end(*ended)
 
     def _deliver(self, outcome: Outcome) -> T:
         error = outcome.error

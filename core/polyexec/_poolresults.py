@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from polyexec._map import MapIterator
+from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -60,6 +61,10 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
             future._watch(_Call(call))  # at once, and on whatever thread
         else:
             future.add_done_callback(call)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until the result is ready, for *timeout* seconds at most."""
+        wait_in_slices(self._event.wait, timeout)
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the value or raise the error; `multiprocessing.TimeoutError` after *timeout* s."""

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections import deque
 
+from polyexec.waiting import wait_in_slices
+
 
 class Room:
     """A semaphore on which threads and event loops wait side by side."""
@@ -19,7 +21,7 @@ class Room:
         """Take one place; blocks while there is none."""
         with self._freed:
             while not self.try_acquire():
-                self._freed.wait()
+                wait_in_slices(self._freed.wait)
 
     def try_acquire(self) -> bool:
         """Take one place if there is one."""

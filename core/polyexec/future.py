@@ -32,6 +32,7 @@ from concurrent.futures._base import (
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polyexec._current import here
+from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -169,7 +170,7 @@ class Future(concurrent.futures.Future[T]):
     def _wait(self, timeout: float | None) -> None:
         """Block until the future has ended; called with the lock held."""
         if self._state not in _ENDED:
-            self._condition.wait(timeout)
+            wait_in_slices(self._condition.wait, timeout)
             if self._state not in _ENDED:
                 raise FutureTimeoutError
         if self._state in _CANCELLED:

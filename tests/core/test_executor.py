@@ -56,6 +56,11 @@ def _threads(max_workers: int = 1, **options: Any) -> Any:
     return polyexec.get_context("thread").Executor(max_workers, **options)
 
 
+def _hold(running: threading.Event, gate: threading.Event) -> None:
+    running.set()
+    gate.wait(PATIENCE)
+
+
 def _interrupt(code: str, seconds: float = 5.0) -> tuple[float, int, str]:
     """Run *code* until it prints, send it SIGINT; return the seconds to its end, code, stderr."""
     process = subprocess.Popen(
@@ -233,7 +238,13 @@ def test_shutdown_waits_for_callbacks(gate: threading.Event) -> None:
     order: list[str] = []
     executor = fake(IoExecutor)
     future = executor.submit(gate.wait, PATIENCE)
-    future.add_done_callback(lambda _: (time.sleep(0.05), order.append("callback")))
+
+    def callback(_: Any) -> None:
+        never.wait(0.05)
+        order.append("callback")
+
+    never = threading.Event()
+    future.add_done_callback(callback)
     gate.set()
     ends(executor.shutdown)
     order.append("shutdown")
@@ -263,7 +274,7 @@ def test_shutdown_without_waiting_returns_and_the_tasks_run(gate: threading.Even
 def test_shutdown_cancels_what_has_not_started_if_asked(gate: threading.Event) -> None:
     executor = _threads()
     running = threading.Event()
-    first = executor.submit(lambda: (running.set(), gate.wait(PATIENCE)))
+    first = executor.submit(_hold, running, gate)
     others = [executor.submit(int) for _ in range(3)]
     running.wait(PATIENCE)
     ends(executor.shutdown, wait=False, cancel_futures=True)
@@ -520,7 +531,7 @@ def test_submit_in_a_callback_of_the_same_executor_never_blocks(gate: threading.
 def test_submit_on_a_running_event_loop_never_blocks() -> None:
     async def main() -> list[int]:
         with _threads(max_pending=1) as executor:
-            return await asyncio.gather(*[executor.submit(int) for _ in range(5)])
+            return [*await asyncio.gather(*[executor.submit(int) for _ in range(5)])]
 
     assert ends(asyncio.run, main()) == [0] * 5
 

@@ -154,7 +154,7 @@ def test_a_cancelled_task_never_runs(executor: Any) -> None:
 
 def test_a_running_or_ended_task_is_not_cancelled(executor: Any) -> None:
     answers: list[bool] = []
-    future = executor.submit(lambda: answers.append(future.cancel()))
+    future: Any = executor.submit(lambda: answers.append(future.cancel()))
     executor.run_all()
     assert answers == [False]
     assert not future.cancel()
@@ -347,8 +347,10 @@ def test_wait_takes_ours_and_the_standard_librarys(executor: Any) -> None:
 @pytest.mark.parametrize("when", ["FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED"])
 def test_wait_wakes_for_what_it_was_asked_to(threads: polyexec.Executor, when: str) -> None:
     go = threading.Event()
-    late = threads.submit(go.wait, PATIENCE)
-    early = threads.submit(_fail, ValueError()) if "EXC" in when else threads.submit(int)
+    late: Future[Any] = threads.submit(go.wait, PATIENCE)
+    early: Future[Any] = (
+        threads.submit(_fail, ValueError()) if "EXC" in when else threads.submit(int)
+    )
     if when == "ALL_COMPLETED":
         go.set()
     done, not_done = concurrent.futures.wait([late, early], PATIENCE, return_when=when)

@@ -31,9 +31,10 @@ def test_the_thread_context_loads_neither_zmq_nor_cloudpickle() -> None:
             executor.submit(int).result()
             list(executor.map(abs, range(9), chunksize=3))
     """
-    assert _loaded(
-        "exec('''" + code.replace("\n        ", "\n") + "''')", "zmq", "cloudpickle"
-    ) == set()
+    assert (
+        _loaded("exec('''" + code.replace("\n        ", "\n") + "''')", "zmq", "cloudpickle")
+        == set()
+    )
 
 
 def test_looking_at_what_is_there_imports_no_backend() -> None:
@@ -56,7 +57,7 @@ def test_the_public_names_are_sorted_and_single() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        polyexec.nothing  # type: ignore[attr-defined]  # noqa: B018 - the point
+        polyexec.nothing  # noqa: B018 - the point
 
 
 @pytest.mark.parametrize("name", sorted(set(multiprocessing.__all__) - {"reducer", "context"}))

@@ -197,10 +197,12 @@ def test_an_infinite_input_is_read_as_far_as_wanted(threads: Any) -> None:
 
 def test_leaving_a_loop_over_an_infinite_input_ends(threads: Any) -> None:
     def body() -> int:
+        last = 0
         for result in threads.map(abs, itertools.count()):
-            if result > 5:
+            last = result
+            if last > 5:
                 break
-        return result
+        return last
 
     assert ends(body) == 6
 
@@ -374,7 +376,7 @@ def test_a_finished_map_keeps_neither_executor_nor_input() -> None:
         executor = polyexec.get_context("thread").Executor(1)
         inputs = _Counted(range(3))
         results = executor.map(abs, inputs)
-        references = [weakref.ref(executor), weakref.ref(inputs)]
+        references: list[Callable[[], object]] = [weakref.ref(executor), weakref.ref(inputs)]
         workers = [*executor._threads]  # type: ignore[attr-defined]  # the thread backend's
         assert list(results) == [0, 1, 2]
         del executor, inputs
@@ -433,8 +435,7 @@ def test_an_error_of_a_long_input_comes_in_its_place(threads: Any, chunksize: in
     results = threads.map(abs, _failing_input(900), chunksize=chunksize)
 
     with pytest.raises(ValueError, match="the input is broken"):
-        for result in results:
-            got.append(result)  # noqa: PERF402 - what came before the error counts
+        got.extend(results)
     assert got == [*range(900)]
     assert list(results) == []
 

@@ -44,6 +44,11 @@ def _square(number: int) -> int:
     return number * number
 
 
+def _hold(running: threading.Event, gate: threading.Event) -> None:
+    running.set()
+    gate.wait(PATIENCE)
+
+
 def _fail(*_: Any) -> Any:
     raise ValueError("mine")
 
@@ -235,10 +240,12 @@ def test_an_error_of_imaps_input_is_raised_in_its_place(pool: Any) -> None:
 
 def test_leaving_a_loop_over_an_infinite_imap_ends(pool: Any) -> None:
     def body() -> int:
+        last = 0
         for result in pool.imap(_square, itertools.count()):
-            if result > 5:
+            last = result
+            if last > 5:
                 break
-        return result
+        return last
 
     assert ends(body, seconds=3) == 9
 
@@ -312,7 +319,7 @@ def test_join_needs_close_or_terminate_before(pool: Any) -> None:
 def test_terminate_leaves_no_wait_hanging(gate: threading.Event) -> None:
     pool = _pool()
     running = threading.Event()
-    busy = pool.apply_async(lambda: (running.set(), gate.wait(PATIENCE)))
+    busy = pool.apply_async(_hold, (running, gate))
     running.wait(PATIENCE)
     waits = [pool.apply_async(int), pool.map_async(_square, range(9)), pool.imap(_square, [1])]
     ends(pool.terminate)
@@ -330,7 +337,7 @@ def test_terminate_leaves_no_wait_hanging(gate: threading.Event) -> None:
 def test_leaving_with_terminates(gate: threading.Event) -> None:
     running = threading.Event()
     with _pool() as pool:
-        pool.apply_async(lambda: (running.set(), gate.wait(PATIENCE)))
+        pool.apply_async(_hold, (running, gate))
         running.wait(PATIENCE)
         queued = pool.apply_async(int)
     with pytest.raises(polyexec.CancelledError):
@@ -401,7 +408,7 @@ def test_thread_pool_is_a_pool_of_threads_whatever_the_default() -> None:
 def test_a_signal_handler_like_terminate_during_a_callback_ends(gate: threading.Event) -> None:
     pool = _pool()
     running = threading.Event()
-    pool.apply_async(lambda: (running.set(), gate.wait(PATIENCE)))
+    pool.apply_async(_hold, (running, gate))
     running.wait(PATIENCE)
     results = [pool.apply_async(int, error_callback=_fail) for _ in range(5)]
     results.append(pool.map_async(_square, range(9), error_callback=lambda _: pool.terminate()))

@@ -18,6 +18,7 @@ import pytest
 import polyexec
 import tasks
 from core.fakes import QueueingExecutor, ends, fake, python
+from polyexec._chunk import Chunk
 from polyexec.serialization import (
     FunctionCache,
     FunctionTable,
@@ -68,7 +69,7 @@ def _there_and_back(error: BaseException) -> BaseException:
 
 
 def _chain(length: int) -> BaseException:
-    error = ValueError(0)
+    error: BaseException = ValueError(0)
     for number in range(1, length):
         following = ValueError(number)
         following.__cause__ = error
@@ -92,7 +93,9 @@ def test_lambdas_and_closures_are_sent_by_value() -> None:
 
 
 def test_what_cannot_be_pickled_is_named_with_a_cure() -> None:
-    with pytest.raises(polyexec.UnpicklableError, match="can't be sent to another process") as error:
+    with pytest.raises(
+        polyexec.UnpicklableError, match="can't be sent to another process"
+    ) as error:
         dumps(sys._getframe())
     assert isinstance(error.value.__cause__, TypeError)
     assert isinstance(error.value, (pickle.PicklingError, TypeError))
@@ -348,8 +351,8 @@ def test_a_web_of_causes_and_contexts_arrives_soon() -> None:
     for place, error in enumerate(web):
         error.__cause__ = web[place - 1]
         error.__context__ = web[place - 2]
-    error = ends(_there_and_back, web[0], seconds=5)
-    assert (type(error), error.args) == (ValueError, (0,))
+    copy = ends(_there_and_back, web[0], seconds=5)
+    assert (type(copy), copy.args) == (ValueError, (0,))
 
 
 def test_a_ladder_of_retries_takes_no_exponential_time() -> None:
@@ -394,7 +397,7 @@ def test_loading_an_exception_never_changes_the_one_that_was_dumped() -> None:
         OSError(2, "No such file", "name"),
         UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
         KeyError("k"),
-        float("nan") and ValueError(float("nan")),
+        ValueError(float("inf")),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -419,28 +422,21 @@ def test_items_that_were_two_objects_stay_two() -> None:
     assert unpacked[0][0] is not unpacked[1][0]
 
 
-@pytest.mark.parametrize("kind", [tasks.Trap, tasks.Exiting, threading_lock := type(sys)])
-def test_an_item_that_will_not_travel_spoils_no_other(kind: Any) -> None:
-    bad = kind("module") if kind is threading_lock else kind()
-    good: list[Any] = [[1], bad, [3]]
-    if kind is threading_lock:
-        good[1] = sys._getframe()
-    unpacked = unpack_items(pickle.loads(pickle.dumps(pack_items(good))))
+@pytest.mark.parametrize("make", [tasks.Trap, tasks.Exiting, sys._getframe])
+def test_an_item_that_will_not_travel_spoils_no_other(make: Any) -> None:
+    items: list[Any] = [[1], make(), [3]]
+    unpacked = unpack_items(pickle.loads(pickle.dumps(pack_items(items))))
     assert [value for value, error in unpacked if error is None] == [[1], [3]]
     assert isinstance(unpacked[1][1], BaseException)
 
 
 def test_a_chunk_whose_results_will_not_travel_fails_those_alone(far: Far) -> None:
-    from polyexec._chunk import Chunk
-
     chunk = Chunk(tasks.make, [("Plain",), ("Exiting",), ("Trap",), ("StubbornError",), ("Plain",)])
     outcomes = far(chunk).result(0).outcomes
     assert [outcome.error is None for outcome in outcomes] == [True, False, False, False, True]
 
 
 def test_a_chunk_keeps_each_items_error(far: Far) -> None:
-    from polyexec._chunk import Chunk
-
     kinds = ["PlainError", "PickyError", "ExitingError", "TrapError", "SystemExit"]
     outcomes = far(Chunk(tasks.fail_as, [(kind,) for kind in kinds])).result(0).outcomes
     errors = [outcome.error for outcome in outcomes]
@@ -480,8 +476,7 @@ def test_a_cache_returns_one_function_for_a_digest_and_forgets_the_oldest() -> N
     table = FunctionTable()
     encoded = [table.encode(fn) for fn in (tasks.double, tasks.pid, tasks.make)]
     cache = FunctionCache(limit=len(encoded[0].data) * 2)
-    for one in encoded:
-        assert one.digest is not None
-        assert cache.add(one.digest, one.data) is cache.get(one.digest)
-    assert encoded[0].digest not in cache
-    assert encoded[2].digest in cache
+    digests = [one.digest or b"" for one in encoded]
+    for digest, one in zip(digests, encoded, strict=True):
+        assert cache.add(digest, one.data) is cache.get(digest)
+    assert [digest in cache for digest in digests] == [False, True, True]

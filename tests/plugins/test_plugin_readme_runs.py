@@ -82,6 +82,11 @@ def test_the_names_in_the_toml_are_those_that_are_tested() -> None:
     assert '"polyexec.plugins"]\nfailures = "polyexec_failures"' in toml[1]
 
 
+def test_the_backend_has_forty_lines_of_code_at_most() -> None:
+    lines = [line for line in BACKEND.splitlines() if line.strip()]
+    assert len(lines) <= 40
+
+
 @pytest.mark.timeout(180)
 def test_the_backend_passes_the_kit(tmp_path: Path) -> None:
     _install(tmp_path, "crew", BACKEND, "polyexec.backends")
@@ -110,6 +115,13 @@ def test_the_bridge_to_processes_carries_results_and_errors(tmp_path: Path) -> N
     run = _run(tmp_path, "program.py")
     assert run.stdout.splitlines()[0] == "[0, 1, 4, 9, 16]", run.stderr
     assert run.stdout.splitlines()[1].startswith("ValueError(")
+
+
+def test_the_bridge_to_processes_tells_that_a_worker_died(tmp_path: Path) -> None:
+    program = BRIDGE.format(accept=PYTHON[2]).replace('int, "x"', "__import__('os')._exit, 1")
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    run = _run(tmp_path, "program.py")
+    assert "the worker that had '_exit' died" in run.stdout, run.stderr
 
 
 def test_the_command_of_the_kit_is_the_one_that_is_tested() -> None:

@@ -17,7 +17,7 @@ class LokyContext(Context):
     """
 
     name = "loky"
-    capabilities = frozenset({capabilities.ISOLATION})
+    capabilities = frozenset({capabilities.INITIALIZER, capabilities.ISOLATION})
 
     def Executor(self, max_workers: int | None = None, **options: Any) -> LokyExecutor:
         """Return an executor on loky's processes; options as for `LokyExecutor`."""

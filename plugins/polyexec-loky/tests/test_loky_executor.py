@@ -12,7 +12,7 @@ import loky_tasks
 import pytest
 
 import polyexec
-from polyexec.capabilities import ISOLATION
+from polyexec.capabilities import INITIALIZER, ISOLATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +77,8 @@ def test_it_has_as_many_workers_as_loky_counts_cpus() -> None:
     assert polyexec.get_context("loky").default_workers() == loky.cpu_count()
 
 
-def test_it_promises_isolation_only() -> None:
-    assert polyexec.get_context("loky").capabilities == {ISOLATION}
+def test_it_promises_isolation_and_initializers_only() -> None:
+    assert polyexec.get_context("loky").capabilities == {INITIALIZER, ISOLATION}
 
 
 def test_a_task_that_waits_can_be_cancelled(make: Make, fifos: tuple[Path, Path]) -> None:

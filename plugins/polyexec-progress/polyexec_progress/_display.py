@@ -84,6 +84,7 @@ def terminal_progress(console: Console | None = None) -> progress.Progress:
         progress.TextColumn("{task.fields[failures]}"),
         progress.TimeElapsedColumn(),
         console=console or Console(stderr=True),
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else it is piped, as it is
+        redirect_stdout=sys.stdout is not None
+        and sys.stdout.isatty(),  # else it is piped, as it is
         transient=True,
     )

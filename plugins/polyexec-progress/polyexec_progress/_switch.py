@@ -15,16 +15,16 @@ def obstacle() -> str | None:
 
 def sentence() -> str:
     """Return what `polyexec progress` says."""
-    off = _why_off()
+    off, hidden = _why_off(), _why_hidden()
     if off:
-        return off
-    hidden = _why_hidden()
-    return f"on, but nothing would be shown: {hidden}" if hidden else "on"
+        return f"progress bars are {off}"
+    but = f", but none would be drawn here: {hidden}" if hidden else ""
+    return f"progress bars are on{but}; {SWITCH}=0 switches them off"
 
 
 def _why_off() -> str | None:
     if os.environ.get(SWITCH, "0") in {"", "0"}:
-        return f"off; switch it on with {SWITCH}=1"
+        return f"off; {SWITCH}=1 switches them on"
     return None
 
 

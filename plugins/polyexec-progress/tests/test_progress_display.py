@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
-from polyexec_progress._display import Display, terminal_progress
-from polyexec_progress._plugin import ProgressPlugin
 from rich.console import Console
 
 import polyexec
+from polyexec_progress._display import Display, terminal_progress
+from polyexec_progress._plugin import ProgressPlugin
 
 
 class Screen:
