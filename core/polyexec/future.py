@@ -123,6 +123,7 @@ class Future(concurrent.futures.Future[T]):
                 if cancelled:
                     self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
                     if task is not None:
+                        self.finished_at = time.time()
                         task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
                     self._tell("add_cancelled", waiters=task is not None)
             if cancelled:
@@ -220,8 +221,10 @@ class Future(concurrent.futures.Future[T]):
             if self._state in _ENDED:
                 return False
             self._result, self._exception = result, exception
-            self._state = FINISHED
             task = self._task
+            if task is not None:
+                self.finished_at = time.time()
+            self._state = FINISHED
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
                 task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
@@ -257,7 +260,6 @@ class Future(concurrent.futures.Future[T]):
         if task is None:
             self._invoke_callbacks()
             return
-        self.finished_at = time.time()
         task.forget()
         if not self._done_callbacks:
             self._task = None
