@@ -38,10 +38,11 @@ def passed_on(value: Any, made: list[Handle] | None = None) -> Any:
     return value
 
 
-def _may_hold(value: Any) -> bool:
-    # One level deep: `[conn, ...]` and `{"conn": conn}` as arguments, not whole object graphs.
-    if type(value) is dict:
-        value = tuple(value.values())
-    return isinstance(value, Handle) or (
-        type(value) in (list, tuple) and any(isinstance(part, Handle) for part in value)
-    )
+def _may_hold(value: Any, depth: int = 3) -> bool:
+    # Lists, tuples and dicts within each other, as arguments have them, not whole object graphs.
+    if isinstance(value, Handle):
+        return True
+    if depth == 0 or type(value) not in (dict, list, tuple):
+        return False
+    parts = value.values() if type(value) is dict else value
+    return any(_may_hold(part, depth - 1) for part in parts)

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.capabilities import KILL_RUNNING
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import interrupted, wait_in_slices
 from polyexec_thread._handles import Handle, passed_on
 
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def _join_children() -> None:
     The threads are daemons all the same, for nothing is waited for once Ctrl-C has ended the main
     program.
     """
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    while not interrupted:
+    while not interrupted():
         alive = [child for child in multiprocessing.process.active_children() if _is_ours(child)]
         waited_for = [child for child in alive if not child.daemon]
         if not waited_for:

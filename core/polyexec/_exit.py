@@ -9,10 +9,11 @@ once, with one traceback.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
+
+from polyexec.waiting import interrupted
 
 if TYPE_CHECKING:
     from polyexec.executor import Executor
@@ -30,10 +31,10 @@ def finish_at_exit(executor: Executor) -> None:
 
 def _finish() -> None:
     global exiting  # noqa: PLW0603 - once a process
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    dropped = interrupted()
     with _lock:
         live = list(_live)
-    executors = [(executor, interrupted or executor._ledger.drops_at_exit) for executor in live]
+    executors = [(executor, dropped or executor._ledger.drops_at_exit) for executor in live]
     for executor, drop in executors:
         executor._ledger.settle_maps(cancel=drop, last=True)
     exiting = True

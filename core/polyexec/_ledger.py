@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from polyexec import _exit
@@ -108,7 +109,7 @@ class Ledger:
         if not self.refusing:
             return
         with self.lock:
-            drained = self.shut and not self._holds_work()
+            drained = self.shut and self._is_drained()
             if drained:
                 self._all_ended.notify_all()
             unattended = drained and not self._waiting
@@ -116,8 +117,8 @@ class Ledger:
         if executor is not None:
             executor._end_workers(wait=False)
 
-    def _holds_work(self) -> bool:
-        return bool(self.unfinished or self.settling or self._feeding)
+    def _is_drained(self) -> bool:
+        return not (self.unfinished or self.settling or self._feeding)
 
     def refusal(self) -> Exception:
         """Return the error for who submits too late."""
@@ -153,11 +154,11 @@ class Ledger:
         with self.lock:
             self._waiting += wait
             try:
-                while wait and self._holds_work():
-                    wait_in_slices(self._all_ended.wait)
+                if wait:
+                    wait_in_slices(partial(self._all_ended.wait_for, self._is_drained))
             finally:
                 self._waiting -= wait
-            return not self._holds_work()
+            return self._is_drained()
 
     def add_map(self, feeder: Feeder) -> None:
         """Keep a map in mind, but not alive."""

@@ -110,7 +110,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
     def watch(self, futures: list[Future[Any]]) -> None:
         """Become ready when all *futures*, each of a chunk, have ended."""
         self._left = len(futures)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._chunks: list[list[Any]] = [[]] * len(futures)
         if not futures:
             self._value = []

@@ -229,10 +229,18 @@ class Registry:
         )
 
 
+_making = threading.RLock()
+
+
 @cache
+def _the_only_one() -> Registry:
+    return Registry()
+
+
 def current() -> Registry:
     """Return the registry behind `polyexec.get_context`, made on first use."""
-    return Registry()
+    with _making:  # two at once would load the observers twice
+        return _the_only_one()
 
 
 def _origin(source: EntryPoint) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from functools import partial
 
 from polyexec.waiting import wait_in_slices
 
@@ -20,8 +21,7 @@ class Room:
     def acquire(self) -> None:
         """Take one place; blocks while there is none."""
         with self._freed:
-            while not self.try_acquire():
-                wait_in_slices(self._freed.wait)
+            wait_in_slices(partial(self._freed.wait_for, self.try_acquire))
 
     def try_acquire(self) -> bool:
         """Take one place if there is one."""

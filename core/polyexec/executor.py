@@ -91,15 +91,15 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         return True
 
     def cancel_running(self, task: Task) -> bool:
-        """Stop *task*, which runs; return whether it ended as cancelled."""
+        """Stop *task*, which runs, and return True; it is ended as cancelled then."""
         raise self.context.lacks(KILL_RUNNING, f"cancel(running=True) of {task.name!r}")
 
     def terminate_workers(self) -> None:
-        """Stop all running tasks by terminating the workers, and shut down."""
+        """Shut down without waiting, and terminate the workers; what ran ends as cancelled."""
         raise self.context.lacks(KILL_RUNNING, "terminate_workers()")
 
     def kill_workers(self) -> None:
-        """Stop all running tasks by killing the workers, and shut down."""
+        """Shut down without waiting, and kill the workers; what ran ends as cancelled."""
         raise self.context.lacks(KILL_RUNNING, "kill_workers()")
 
     # -- what a backend may tell ----------------------------------------------------------------
@@ -260,10 +260,13 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         with ledger.lock:
             if not ledger.begun and not ledger.beginning:  # else a hook submits, within this
                 ledger.beginning = True
-                _exit.finish_at_exit(self)
-                ledger.observers = Observers.of(self)
-                ledger.wrap = task_wrapper(self)
-                ledger.begun = True
+                try:
+                    _exit.finish_at_exit(self)
+                    ledger.observers = Observers.of(self)
+                    ledger.wrap = task_wrapper(self)
+                    ledger.begun = True
+                finally:
+                    ledger.beginning = False
 
     def _task_ended(self, task: Task) -> None:
         """Forget *task*, whose future has ended and whose callbacks have run."""

@@ -29,6 +29,7 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polyexec._current import here
@@ -118,21 +119,29 @@ class Future(concurrent.futures.Future[T]):
         """
         task = self._task
         if self._state == PENDING and (task is None or task.executor.withdraw(task)):
-            with self._lock:
-                cancelled = self._state == PENDING
-                if cancelled:
-                    self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
-                    if task is not None:
-                        self.finished_at = time.time()
-                        task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
-                    self._tell("add_cancelled", waiters=task is not None)
-            if cancelled:
-                self._settle()
-        if self._state in _CANCELLED:
-            return True
-        if running and task is not None and self._state == RUNNING:
-            return task.executor.cancel_running(task)
-        return False
+            self._end_cancelled(PENDING)
+        elif (
+            running
+            and task is not None
+            and self._state == RUNNING
+            and task.executor.cancel_running(task)
+        ):
+            self._end_cancelled(PENDING, RUNNING)
+        return self._state in _CANCELLED
+
+    def _end_cancelled(self, *states: str) -> bool:
+        """End as cancelled, if in one of *states*; return whether it was."""
+        with self._lock:
+            if self._state not in states:
+                return False
+            task = self._task
+            self._state = CANCELLED if task is None else CANCELLED_AND_NOTIFIED
+            if task is not None:
+                self.finished_at = time.time()
+                task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
+            self._tell("add_cancelled", waiters=task is not None)
+        self._settle()
+        return True
 
     def cancelled(self) -> bool:
         """Return whether the future was cancelled."""
@@ -171,7 +180,7 @@ class Future(concurrent.futures.Future[T]):
     def _wait(self, timeout: float | None) -> None:
         """Block until the future has ended; called with the lock held."""
         if self._state not in _ENDED:
-            wait_in_slices(self._condition.wait, timeout)
+            wait_in_slices(partial(self._condition.wait_for, self.done), timeout)
             if self._state not in _ENDED:
                 raise FutureTimeoutError
         if self._state in _CANCELLED:

@@ -147,6 +147,10 @@ class Task:
             return self._retry(error)
         return self.future._end(None, error)
 
+    def cancel(self) -> bool:
+        """End the task as cancelled, though it ran, for it was stopped; it is not run again."""
+        return self.future._end_cancelled("PENDING", "RUNNING")
+
     def forget(self) -> None:
         """Drop the call, for the task has ended, though a queue may hold it for a while yet."""
         self.fn, self.args, self.kwargs = _nothing, (), {}

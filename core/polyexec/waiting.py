@@ -7,6 +7,7 @@ the main thread waits in slices; others, which no signal concerns, wait in one p
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["wait_in_slices"]
+__all__ = ["interrupted", "wait_in_slices"]
 
 T = TypeVar("T")
 
@@ -23,7 +24,11 @@ SLICE = 0.5
 
 
 def wait_in_slices(wait: Callable[[float | None], T], timeout: float | None = None) -> T:
-    """Return what `wait(timeout)` returns once it is true, or *timeout* seconds have passed."""
+    """Return what `wait(timeout)` returns once it is true, or *timeout* seconds have passed.
+
+    *wait* must look at what it waits for before it blocks, as `Condition.wait_for` and `Event.wait`
+    do: a bare `Condition.wait` may be woken just as its slice ends, and would wait again.
+    """
     if threading.current_thread() is not threading.main_thread():
         return wait(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -32,3 +37,15 @@ def wait_in_slices(wait: Callable[[float | None], T], timeout: float | None = No
         outcome = wait(min(left, SLICE))
         if outcome or left <= 0:
             return outcome
+
+
+def interrupted() -> bool:
+    """Return whether Ctrl-C has ended the main program, or something that Ctrl-C brought about."""
+    error: BaseException | None = getattr(sys, "last_value", None)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -131,6 +131,25 @@ def fake(kind: type[polyexec.Executor], max_workers: int = 1, **options: Any) ->
     return FakeContext(kind).Executor(max_workers, **options)
 
 
+class LateCondition(threading.Condition):
+    """One whose first wait runs into its timeout just as the awaited happens, and says so.
+
+    `Condition.wait` may swallow a notification like that; who waits must look again.
+    """
+
+    def __init__(self, lock: Any, happen: Callable[[], object]) -> None:
+        super().__init__(lock)
+        self._happen: Callable[[], object] | None = happen
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let it happen, and return False; wait for nothing more than once."""
+        happen, self._happen = self._happen, None
+        if happen is None:
+            raise AssertionError(f"waits {timeout} s for what has happened")
+        happen()
+        return False
+
+
 def ends(call: Callable[..., T], *args: Any, seconds: float = PATIENCE, **kwargs: Any) -> T:
     """Return what *call* returns, or raise what it raises; fail if it hangs."""
     outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()

@@ -25,6 +25,7 @@ from core.fakes import (
     FakeContext,
     InlineExecutor,
     IoExecutor,
+    LateCondition,
     QueueingExecutor,
     RefusingExecutor,
     SpreadingExecutor,
@@ -271,6 +272,14 @@ def test_shutdown_without_waiting_returns_and_the_tasks_run(gate: threading.Even
     assert future.result(PATIENCE)
 
 
+def test_a_last_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(executor: Any) -> None:
+    executor.submit(int)
+    ledger = executor._ledger
+    ledger._all_ended = LateCondition(ledger.lock, executor.run_all)
+    executor.shutdown()
+    assert executor.stops == [True]
+
+
 def test_shutdown_cancels_what_has_not_started_if_asked(gate: threading.Event) -> None:
     executor = _threads()
     running = threading.Event()
@@ -499,6 +508,14 @@ def test_submit_blocks_while_there_is_no_room(executor: Any) -> None:
     assert late.result(PATIENCE).done() is False
     third.shutdown()
     assert executor.busy == 0
+
+
+def test_room_that_is_made_at_the_edge_of_a_slice_is_taken() -> None:
+    bounded = fake(QueueingExecutor, max_pending=1)
+    bounded.submit(int)
+    room = bounded._ledger.room
+    room._freed = LateCondition(threading.RLock(), bounded.run_all)
+    assert not bounded.submit(int).done()
 
 
 def test_a_cancelled_task_makes_room() -> None:
@@ -892,6 +909,22 @@ def test_ctrl_c_ends_the_program_at_once_with_one_traceback(body: str) -> None:
     assert errors.count("Traceback") == 1
     assert errors.rstrip().splitlines()[-1].startswith("KeyboardInterrupt")
     assert code in {-signal.SIGINT, 1, 0}
+
+
+def test_ctrl_c_ends_the_program_at_once_even_if_its_handling_fails() -> None:
+    code = """
+        def task():
+            print("ready", flush=True)
+            time.sleep(60)
+        executor = ctx.Executor(1)
+        try:
+            executor.submit(task).result()
+        finally:
+            raise RuntimeError("cannot release un-acquired lock")  # as a Condition does at times
+    """
+    seconds, _, errors = _interrupt(code)
+    assert seconds < 3
+    assert "KeyboardInterrupt" in errors
 
 
 def test_ctrl_c_in_asyncio_ends_the_program_at_once() -> None:

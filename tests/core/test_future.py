@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import PATIENCE, IoExecutor, QueueingExecutor, ends, fake
+from core.fakes import PATIENCE, IoExecutor, LateCondition, QueueingExecutor, ends, fake
 from polyexec import Future
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ def test_notifying_the_condition_wakes_who_waits_for_the_result(executor: Any) -
         future._condition.notify_all()
         assert future._condition is future._waited
     executor.run_all()
+    assert future.result() == 0
+
+
+def test_a_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(executor: Any) -> None:
+    future = executor.submit(int)
+    future._waited = LateCondition(future._lock, executor.run_all)
     assert future.result() == 0
 
 

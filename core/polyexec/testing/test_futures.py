@@ -81,12 +81,25 @@ def test_cancelling_a_running_task_stops_it_or_says_that_it_cannot(
     first, _ = _occupy(executor, gate)
     if capabilities.KILL_RUNNING in executor.context.capabilities:
         assert first.cancel(running=True)
+        assert first.cancelled()
         with pytest.raises(CancelledError):
             first.result(patience)
     elif first.running():
         with pytest.raises(NotSupportedError, match=capabilities.KILL_RUNNING):
             first.cancel(running=True)
     gate.open()
+
+
+@pytest.mark.needs(capabilities.KILL_RUNNING)
+def test_a_task_that_was_stopped_is_not_run_again(
+    executor: Executor, gate: Gate, patience: float
+) -> None:
+    view = executor.options(retries=3, retry_exceptions=(Exception,))
+    future = view.submit(tasks.pass_gate, gate.address)
+    gate.await_arrivals(1)
+    assert future.cancel(running=True)
+    assert executor.submit(tasks.square, 3).result(patience) == 9
+    assert len(gate.arrived) == 1
 
 
 def test_wait_and_as_completed_take_our_futures_among_the_standard_ones(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from polyexec import CancelledError, capabilities
 from polyexec.testing import tasks
 
 if TYPE_CHECKING:
@@ -84,6 +88,40 @@ def test_tasks_of_a_dropped_executor_complete(
     del executor
     gate.open()
     assert [future.result(patience) for future in futures] == [""] * 5
+
+
+def test_a_dropped_executor_is_collected(context: Context, patience: float) -> None:
+    collected = threading.Event()
+    executor = context.Executor(2)
+    executor.submit(int).result(patience)
+    reference = weakref.ref(executor, lambda _: collected.set())
+    del executor
+    gc.collect()
+    assert collected.wait(patience), "something refers to it"
+    assert reference() is None
+
+
+@pytest.mark.needs(capabilities.KILL_RUNNING)
+@pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
+def test_ending_the_workers_ends_what_they_run(
+    context: Context, gate: Gate, patience: float, patiently: Callable[..., Any], how: str
+) -> None:
+    executor = context.Executor(2)
+    futures = [executor.submit(tasks.pass_gate, gate.address) for _ in range(6)]
+    gate.await_arrivals(2)
+    patiently(getattr(executor, how))
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result(patience)
+    patiently(executor.shutdown)
+
+
+@pytest.mark.needs(capabilities.MAX_TASKS_PER_CHILD)
+def test_workers_are_replaced_after_so_many_tasks(context: Context, patience: float) -> None:
+    with context.Executor(1, max_tasks_per_child=2) as executor:
+        futures = [executor.submit(tasks.square, number) for number in range(6)]
+        assert [future.result(patience) for future in futures] == [n * n for n in range(6)]
+    assert len({future.worker for future in futures}) == 3
 
 
 def test_the_interpreter_finishes_tasks_before_it_exits(

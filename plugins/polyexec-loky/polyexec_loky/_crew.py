@@ -109,6 +109,8 @@ class Crew:
             ending = tuple(self._ending)
         for worker in ending:
             worker.join()
+        with self._lock:
+            self._ending.difference_update(ending)
 
     # -- the life of a worker --------------------------------------------------------------------
 
@@ -133,6 +135,7 @@ class Crew:
     def _welcome(self, worker: Worker, born: Future[tuple[int, bytes | None]]) -> None:
         with self._lock:
             self._booting.discard(worker)
+        del worker.born  # or the two would refer to each other, for it keeps this callback
         death = born.exception()
         if death is not None:
             self._mourn_stillborn(worker, death)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -68,6 +69,19 @@ def test_shutdown_waits_for_no_worker_that_died_with_a_task_half_sent(make: Make
     os.kill(pid, signal.SIGKILL)
     executor.shutdown()
     assert not multiprocessing.active_children()
+
+
+def test_nothing_is_kept_of_a_dead_worker(make: Make) -> None:
+    executor = make()
+    executor.submit(abs, -1).result()
+    gone = weakref.ref(next(iter(executor._crew._workers)))
+    gc.disable()  # it would release in time what must be released at once
+    try:
+        executor.submit(loky_tasks.die).exception()
+        executor.shutdown()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_workers_leave_by_their_own_will(make: Make) -> None:
