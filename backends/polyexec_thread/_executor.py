@@ -205,7 +205,7 @@ class ThreadExecutor(Executor, _Standard):
                 f"not {args!r}"
             )
         options.update(zip(positional, args, strict=False))
-        reject_unknown("Executor() of context 'thread'", options, _OPTIONS)
+        reject_unknown("Executor() of context 'thread'", options, ("max_workers", *_OPTIONS))
         prefix = options.get("thread_name_prefix") or f"ThreadPoolExecutor-{next(_numbers)}"
         max_tasks = options.get("max_tasks_per_child")
         if max_tasks is not None:
@@ -253,5 +253,7 @@ def _bound(
     if initializer is None:
         return None
     need_callable("initializer", initializer)
+    if not isinstance(initargs, list | tuple):
+        raise TypeError(f"initargs must be a tuple of arguments, not {initargs!r}")
     args = tuple(initargs)
     return lambda: initializer(*args)

@@ -102,7 +102,13 @@ class ThreadPopen:
         """Raise NotSupportedError: a thread can't be stopped from outside."""
         self._cannot("terminate()")
 
-    kill = interrupt = terminate
+    def kill(self) -> NoReturn:
+        """Raise NotSupportedError: a thread can't be stopped from outside."""
+        self._cannot("kill()")
+
+    def interrupt(self) -> NoReturn:
+        """Raise NotSupportedError: a thread can't be stopped from outside."""
+        self._cannot("interrupt()")
 
     def _cannot(self, wanted: str) -> NoReturn:
         from polyexec_thread._context import ThreadContext

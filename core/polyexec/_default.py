@@ -29,6 +29,8 @@ def get_context(method: str | None = None, **options: Any) -> Context:
     Raises BackendNotFoundError, DuplicateBackendError, BackendLoadError or
     IncompatibleBackendError.
     """
+    if method is None and isinstance(options.get("name"), str):
+        method = options.pop("name")
     if method is None:
         if options:
             raise TypeError(

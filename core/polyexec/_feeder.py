@@ -166,10 +166,6 @@ class Feeder:
         except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
             self.error = error
             self._exhaust()
-        except BaseException:  # Ctrl-C, for whoever is pulling; another thread may be the reader
-            self.error = _DroppedError()
-            self._exhaust()
-            raise
 
     def _pull_chunk(self, size: int) -> None:
         items: list[tuple[Any, ...]] = []

@@ -80,6 +80,12 @@ class MapIterator(Generic[T]):
             del outcome
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
+    def __enter__(self) -> MapIterator[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
@@ -178,6 +184,8 @@ def submit_map(
 ) -> MapIterator[T]:
     """Check the arguments of `Executor.map`, and submit the first inputs."""
     need_callable("map()", fn)
+    if timeout is not None and not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}; None is no limit")
     workers = executor._max_workers
     if chunksize is not None:
         chunksize = positive("chunksize", chunksize, "leave it out to have it adapted")
@@ -201,7 +209,7 @@ def submit_map(
         return_exceptions=return_exceptions,
     )
     feeder.pull()
-    if feeder.error is not None:
+    if feeder.error is not None and feeder.head() is None:  # nothing came before it
         error, feeder.error = feeder.error, None
         raise error
     return results

@@ -6,8 +6,9 @@ import abc
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 
+    from polyexec._map import MapIterator
     from polyexec.executor import Executor
     from polyexec.future import Future
 
@@ -42,19 +43,20 @@ class MapMixin(abc.ABC):
         buffersize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
-    ) -> Iterator[T]:
+    ) -> MapIterator[T]:
         """Return an iterator over `fn(*items)` for the items of *iterables* taken in parallel.
 
         The inputs are pulled in the caller's thread, a bounded distance ahead of the results.
         Every input runs all the same: what was never read is submitted when the iterator is
         dropped, or the executor shut down. An iterator that was read from, and is then closed or
-        dropped, cancels the rest. With *buffersize*, at most so many inputs are pulled ahead of
-        the results yielded, and no input beyond them runs unread.
+        dropped, cancels the rest; used in a `with`, it is closed at its end. With *buffersize*, at
+        most so many inputs are pulled ahead of the results yielded, and none beyond runs unread.
 
         *chunksize* items make one task; None adapts it to measured time. *timeout*: seconds from
         this call within which each result must come, else `concurrent.futures.TimeoutError`.
         Results come as they end unless *ordered*. The first exception ends the iterator, unless
-        *return_exceptions* puts each in its result's place.
+        *return_exceptions* puts each in its result's place. An error of the inputs themselves is
+        raised after the results of those before it, at once if there are none.
         """
         from polyexec._map import submit_map
 

@@ -5,22 +5,44 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from polyexec.capabilities import INITIALIZER, MAX_TASKS_PER_CHILD, MEANINGS, MEMORY_LIMIT
+from polyexec.errors import NotSupportedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+#: Options of executors that some contexts have, and others can't.
+_CAPABILITIES = {
+    "initargs": INITIALIZER,
+    "initializer": INITIALIZER,
+    "max_memory_per_child": MEMORY_LIMIT,
+    "max_tasks_per_child": MAX_TASKS_PER_CHILD,
+}
 
 __all__ = ["near_miss", "need_callable", "positive", "reject_unknown"]
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the name that *name* looks like, else nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    lowered = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), list(lowered), n=1)
+    return f"; did you mean {lowered[found[0]]!r}?" if found else ""
 
 
 def reject_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise TypeError for the first of *given* that is not among *known*."""
+    """Raise for the first of *given* that is not among *known*.
+
+    NotSupportedError for an option that other contexts have, else TypeError.
+    """
     known = sorted(known)
     for name in given:
+        if name not in known and name in _CAPABILITIES:
+            capability = _CAPABILITIES[name]
+            raise NotSupportedError(
+                f"{owner} has no option {name!r}: it lacks the capability {capability!r} "
+                f"({MEANINGS[capability]})",
+                capability=capability,
+            )
         if name not in known:
             takes = ", ".join(known) or "none"
             raise TypeError(

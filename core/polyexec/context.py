@@ -71,7 +71,7 @@ class Context(abc.ABC):
         having = current().having(capability, besides=self.name)
         cure = f"use one that has: {', '.join(having)}" if having else "no installed context has it"
         return NotSupportedError(
-            f"context {self.name!r} has no {wanted}: it lacks the capability {capability!r} "
+            f"context {self.name!r} can't do {wanted}: it lacks the capability {capability!r} "
             f"({can.MEANINGS.get(capability, 'defined by its backend')}); {cure}",
             capability=capability,
             alternatives=having,

@@ -166,7 +166,12 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         interrupted = kind is not None and issubclass(
             kind, KeyboardInterrupt | asyncio.CancelledError
         )
+        if interrupted:
+            self._ledger.drops_at_exit = True  # though the program may catch it, and go on
         self.shutdown(wait=not interrupted, cancel_futures=interrupted)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._max_workers} workers on {self.context.name!r}>"
 
     def __del__(self) -> None:
         ledger = self.__dict__.get("_ledger")

@@ -48,29 +48,39 @@ def checked_options(context: Context, base: TaskOptions, given: dict[str, Any]) 
         if given.get(name) and capability not in context.capabilities:
             raise context.lacks(capability, f"options({name}={given[name]!r})")
     _check_values(given)
-    return dataclasses.replace(base, **given)
+    options = dataclasses.replace(base, **given)
+    if options.retry_exceptions and not options.retries:
+        raise ValueError("retry_exceptions needs retries=, how often to run the task again")
+    return options
 
 
 def _check_values(given: dict[str, Any]) -> None:
-    timeout, retries = given.get("timeout"), given.get("retries", 0)
-    if timeout is not None and not isinstance(timeout, int | float):
+    timeout, name = given.get("timeout"), given.get("name")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}; None is no limit")
     if timeout is not None and not timeout > 0:
         raise ValueError(
             f"timeout must be greater than 0 seconds, not {timeout!r}; None is no limit"
         )
-    if not isinstance(retries, int) or retries < 0:
-        raise ValueError(f"retries must be an integer of 0 or more, not {retries!r}")
-    name, priority = given.get("name"), given.get("priority", 0)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
-    if not isinstance(priority, int):
-        raise TypeError(f"priority must be an integer, not {priority!r}; higher goes first")
-    kinds = given.get("retry_exceptions", ())
-    if not isinstance(kinds, tuple) or not all(
-        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    for number in ("retries", "priority"):
+        value = given.get(number, 0)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{number} must be an integer, not {value!r}")
+    if given.get("retries", 0) < 0:
+        raise ValueError(f"retries must be 0 or more, not {given['retries']!r}")
+    if "retry_exceptions" in given:
+        given["retry_exceptions"] = _classes(given["retry_exceptions"])
+
+
+def _classes(kinds: Any) -> tuple[type[BaseException], ...]:
+    listed = (kinds,) if isinstance(kinds, type) else kinds
+    if not isinstance(listed, list | tuple) or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in listed
     ):
-        raise TypeError(f"retry_exceptions must be a tuple of exception classes, not {kinds!r}")
+        raise TypeError(f"retry_exceptions must be exception classes, in a tuple, not {kinds!r}")
+    return tuple(listed)
 
 
 class OptionsView(MapMixin, concurrent.futures.Executor):
@@ -79,6 +89,9 @@ class OptionsView(MapMixin, concurrent.futures.Executor):
     def __init__(self, executor: Executor, options: TaskOptions) -> None:
         self._executor = executor
         self._options = options
+
+    def __repr__(self) -> str:
+        return f"<{self._options} on {self._executor!r}>"
 
     @property
     def _max_workers(self) -> int:

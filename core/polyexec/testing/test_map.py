@@ -38,7 +38,7 @@ def test_map_takes_an_endless_input(executor: Executor, patiently: Callable[...,
     try:
         assert [patiently(next, results) for _ in range(500)] == [n * n for n in range(500)]
     finally:
-        results.close()  # type: ignore[attr-defined]  # an iterator that can be closed
+        results.close()
 
 
 def test_map_pulls_a_bounded_distance_ahead(
@@ -55,7 +55,7 @@ def test_map_pulls_a_bounded_distance_ahead(
     results = executor.map(tasks.square, inputs())
     patiently(next, results)
     assert pulled < 5_000
-    results.close()  # type: ignore[attr-defined]  # an iterator that can be closed
+    results.close()
 
 
 def test_every_input_of_an_unread_map_runs(
@@ -87,7 +87,7 @@ def test_closing_a_map_that_was_read_cancels_the_rest(
     gate.answer("first")
     gate.answer("first")
     assert patiently(next, results) == "first"
-    results.close()  # type: ignore[attr-defined]  # an iterator that can be closed
+    results.close()
     gate.open()
     patiently(executor.shutdown)
     assert len(gate.arrived) < 5_000
