@@ -164,5 +164,6 @@ async def _zip(inputs: list[AsyncIterator[Any]]) -> AsyncGenerator[tuple[Any, ..
                 yield tuple([await anext(source) for source in inputs])
     finally:
         for source in inputs:
-            if hasattr(source, "aclose"):
-                await source.aclose()
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()

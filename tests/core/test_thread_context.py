@@ -16,6 +16,8 @@ import sys
 import textwrap
 import threading
 import time
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,7 +83,7 @@ def test_a_process_tells_its_state(ctx: Any, gate: threading.Event) -> None:
     gate.set()
     process.join(PATIENCE)
     assert (process.is_alive(), process.exitcode) == (False, 0)
-    assert isinstance(process, multiprocessing.process.BaseProcess)
+    assert isinstance(process, BaseProcess)
 
 
 @pytest.mark.parametrize(
@@ -725,7 +727,7 @@ def test_a_manager_makes_everything(ctx: Any) -> None:
 def test_the_context_has_the_whole_api_of_multiprocessings(ctx: Any) -> None:
     names = {name for name in dir(multiprocessing.get_context()) if not name.startswith("_")}
     assert {name for name in names if not hasattr(ctx, name)} == set()
-    assert isinstance(ctx, multiprocessing.context.BaseContext)
+    assert isinstance(ctx, BaseContext)
 
 
 def test_the_context_knows_itself(ctx: Any) -> None:

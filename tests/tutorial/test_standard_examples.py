@@ -143,7 +143,8 @@ def test_shared_memory_has_a_name(method: str) -> None:
 
 
 def test_a_shareable_list_is_a_list_of_fixed_size() -> None:
-    shared: Any = ShareableList(["howdy", b"HoWdY", -273.154, 100, None, True, 42])
+    values: list[Any] = ["howdy", b"HoWdY", -273.154, 100, None, True, 42]
+    shared: Any = ShareableList(values)
     try:
         shared[2] = -78.5
         assert [*shared][2:4] == [-78.5, 100]

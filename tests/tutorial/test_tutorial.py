@@ -199,7 +199,7 @@ def site() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(self.path.encode())
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             """Keep quiet."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _live: weakref.WeakSet[LokyExecutor] = weakref.WeakSet()
 
 
-def finish_at_exit(executor: LokyExecutor) -> None:
+def finish_at_exit(executor: LokyExecutor, /) -> None:
     """Have *executor*'s tasks finished before the interpreter exits."""
     _live.add(executor)
 

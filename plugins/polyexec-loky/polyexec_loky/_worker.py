@@ -37,7 +37,8 @@ class Worker:
             env=_ENVIRONMENT,
         )
         self.born: Future[tuple[int, bytes | None]] = self._start()
-        self._manager: threading.Thread = self._pool._executor_manager_thread
+        manager: Any = self._pool._executor_manager_thread  # there is one once a task was submitted
+        self._manager: threading.Thread = manager
         self._process = next(iter(list(self._pool._processes.values())), None)
         if self._process is not None:
             # As long as loky: a lifeline that is cut kills the process.

@@ -13,7 +13,7 @@ from cpsuite import STDLIB_METHODS, context_name, fut_src, get_ctx
 from cpsuite.futures_facade import executor_factory
 
 get_ctx()  # before anything is patched: the provider imports what it needs
-vars(concurrent.futures)["ProviderExecutor"] = executor_factory
+setattr(concurrent.futures, "ProviderExecutor", executor_factory)  # noqa: B010 - new to checkers
 fut_src._alias_as_test_module()
 
 if context_name() not in STDLIB_METHODS:
@@ -22,4 +22,4 @@ if context_name() not in STDLIB_METHODS:
     def _get_context(method: str | None = None) -> Any:
         return get_ctx() if method == context_name() else _real_get_context(method)
 
-    vars(multiprocessing)["get_context"] = _get_context
+    setattr(multiprocessing, "get_context", _get_context)  # noqa: B010 - of another type

@@ -122,7 +122,7 @@ class LyingContext(Context):
     def Executor(self, max_workers: int | None = None, **options: Any) -> LyingExecutor:  # noqa: ARG002 - it does not listen
         return LyingExecutor(self)
 
-    def Pool(self, *_: Any) -> LyingPool:
+    def Pool(self, *_: Any, **__: Any) -> LyingPool:
         return LyingPool(1, context=self)
 
     def close(self) -> None:
