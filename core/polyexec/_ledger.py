@@ -45,15 +45,20 @@ class Ledger:
     def __init__(self, executor: Executor, max_pending: int | None) -> None:
         self._executor = weakref.ref(executor)
         # Re-entrant: the collector may drop an unread map, which submits, while it is held.
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.unfinished: set[Task] = set()
         self.settling: set[Task] = set()
         self.room = Room(max_pending) if max_pending else None
         self.observers: Observers | None = None
         self.wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
         self.failure: BrokenExecutor | None = None
-        self.beginning = self.begun = self.refusing = self.shut = self.stopped = False
-        self.drops_at_exit = self.abandoned = False
+        self.beginning: bool = False
+        self.begun: bool = False
+        self.refusing: bool = False
+        self.shut: bool = False
+        self.stopped: bool = False
+        self.drops_at_exit: bool = False
+        self.abandoned: bool = False
         # Maps that go on after shutdown, for another thread was pulling their inputs just then.
         self._feeding: set[Feeder] = set()
         self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()

@@ -32,7 +32,7 @@ class StubbornError(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.lock = threading.Lock()
+        self.lock: object = threading.Lock()
 
 
 class TrapError(Exception):

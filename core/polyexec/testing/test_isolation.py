@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from polyexec.testing._gate import Gate
 
-pytestmark = pytest.mark.needs(ISOLATION)
+pytestmark: pytest.MarkDecorator = pytest.mark.needs(ISOLATION)
 
 DEATHS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(tasks.die, (3,))]
 if sys.platform != "win32":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from polyexec import Context
 
-pytestmark = pytest.mark.needs(PROCESS)
+pytestmark: pytest.MarkDecorator = pytest.mark.needs(PROCESS)
 
 
 @pytest.fixture
