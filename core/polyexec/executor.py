@@ -79,7 +79,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """Take on *task* and see to it that it ends; must not wait for it."""
 
     @abc.abstractmethod
-    def stop(self, wait: bool) -> None:  # noqa: FBT001 - always passed by name
+    def stop(self, wait: bool) -> None:  # noqa: FBT001 - the one thing that there is to say
         """End the workers, for there are no more tasks; if *wait*, return once they have ended."""
 
     def start_workers(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,33 @@ def test_tests_that_a_dead_process_never_reached_are_errors() -> None:
     ledger.end(Verdict("error", "died"))
     assert {verdict.status for verdict in ledger.verdicts.values()} == {"error"}
     assert not ledger.left()
+
+
+COMMANDS = re.findall(
+    r"^    python (tests/cpython/.*?)(?:  #.*)?$",
+    (HERE / "README.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_is_understood(command: str) -> None:
+    script, *options = command.split()
+    asked = ["--list"] if options else ["--help"]  # to run them all would take many minutes
+    ended = subprocess.run(
+        [sys.executable, script, *options, *asked],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_there_are_the_commands_that_these_tests_know() -> None:
+    assert [command.split()[0].rpartition("/")[2] for command in COMMANDS] == [
+        "run.py",
+        "run.py",
+        "matrix.py",
+    ]
