@@ -467,4 +467,5 @@ def test_commands_of_plugins_are_collected_and_bad_ones_are_a_warning(observe: O
     observe(_Good())
     observe(_Bad())
     with pytest.warns(polyexec.PolyexecWarning, match="boom"):
-        assert current().cli_commands() == ["command"]
+        commands = current().cli_commands()
+    assert "command" in commands  # installed plugins may add theirs
