@@ -16,10 +16,10 @@ T = TypeVar("T")
 def awaitable(future: Future[T]) -> asyncio.Future[T]:
     """Return a future of the running loop that ends as *future* does, and cancels it if cancelled.
 
-    Before Python 3.12 asyncio refuses StopIteration as a future's exception, and a task that raised
-    it would be awaited for ever (python/cpython#112182); so it is replaced, as 3.12 does.
+    Before Python 3.12.2 asyncio refuses StopIteration as a future's exception, and a task that raised
+    it would be awaited for ever (python/cpython#112182); so it is replaced, as later ones do.
     """
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 13):
         return asyncio.wrap_future(future)
     proxy: concurrent.futures.Future[T] = concurrent.futures.Future()
     wrapped = asyncio.wrap_future(proxy)
