@@ -17,7 +17,7 @@ def awaitable(future: Future[T]) -> asyncio.Future[T]:
     """Return a future of the running loop that ends as *future* does, and cancels it if cancelled.
 
     Before Python 3.12.2 asyncio refuses StopIteration as a future's exception, and a task that
-    raised it would be awaited for ever (python/cpython#112182); so it is replaced, as later ones do.
+    raised it would be awaited for ever (python/cpython#112182); so it is replaced, as later on.
     """
     if sys.version_info >= (3, 13):
         return asyncio.wrap_future(future)
