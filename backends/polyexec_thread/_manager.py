@@ -6,7 +6,6 @@ the proxies' extra methods; methods of lists and dicts are atomic, as the proxie
 
 from __future__ import annotations
 
-import threading
 from multiprocessing.managers import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ class ThreadManager:
     """Makes shared objects; they outlive `shutdown`, for they live in this process."""
 
     def __init__(self, context: ThreadContext) -> None:
-        self._context = context
         self.Lock = context.Lock
         self.RLock = context.RLock
         self.Semaphore = context.Semaphore
@@ -106,7 +104,6 @@ class SharedValue:
     def __init__(self, typecode: Any, value: Any) -> None:
         self.typecode = typecode
         self.value = value
-        self._lock = threading.RLock()
 
     def get(self) -> Any:
         """Return the value."""
