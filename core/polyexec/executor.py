@@ -115,6 +115,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             self._ledger.observers.worker_lost(self, worker, error)
 
     @property
+    def observed(self) -> bool:
+        """Whether plugins' hooks are called for each task, by `Task.start` among others."""
+        return self._ledger.observers is not None
+
+    @property
     def busy(self) -> int:
         """How many workers the accepted tasks, and the callbacks of ended ones, could use."""
         return len(self._ledger.unfinished) + len(self._ledger.settling)

@@ -128,6 +128,15 @@ class Task:
             observers.task_started(self)
         return True
 
+    def unstart(self) -> None:
+        """Take back a `start`: the task was handed to a worker, but that never began it."""
+        future = self.future
+        with future._lock:
+            if future._state == "RUNNING":
+                future._state = "PENDING"
+                future.worker, future.started_at = None, None
+                future.attempts -= 1
+
     def succeed(self, result: Any) -> bool:
         """End the task with *result*."""
         return self.future._end(result, None)

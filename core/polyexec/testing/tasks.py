@@ -211,12 +211,10 @@ def send(connection: Any, *objects: Any) -> None:
 
 
 def echo(connection: Any) -> None:
-    """Send back what comes, until the other end closes."""
-    while True:
-        try:
-            connection.send(connection.recv())
-        except EOFError:
-            return
+    """Send back what comes, until that is None."""
+    # Not until the other end closes: where children inherit everything, they hold that as well.
+    while (obj := connection.recv()) is not None:
+        connection.send(obj)
 
 
 def add_under_lock(value: Any, lock: Any, times: int) -> None:

@@ -153,7 +153,7 @@ def test_a_pipe_carries_objects_both_ways(
     for obj in ([1, 2], {"a": None}, b"bytes" * 50_000):
         here.send(obj)
         assert patiently(here.recv) == obj
-    here.close()
+    here.send(None)
 
 
 @pytest.mark.needs(SHARED_MEMORY, SYNCHRONIZE)

@@ -1,0 +1,46 @@
+"""What a worker is told before anything else, and how it makes itself at home by that."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Birth:
+    """A worker's surroundings; *initializer* is pickled, None where it was inherited or is none."""
+
+    name: str
+    start_method: str
+    parent_pid: int
+    parent_name: str
+    authkey: bytes
+    initializer: bytes | None = None
+    main_path: str | None = None
+    argv: list[str] = field(default_factory=list)
+    directory: str | None = None
+
+    def settle(self) -> None:
+        """Have this process look as one that multiprocessing started."""
+        import multiprocessing.context
+        import multiprocessing.process as module
+
+        if self.argv:
+            sys.argv = list(self.argv)
+        if self.directory is not None and os.path.isdir(self.directory):
+            os.chdir(self.directory)
+        process: Any = module.BaseProcess()
+        process._name = self.name
+        process._parent_pid = self.parent_pid
+        process._identity = (os.getpid(),)
+        process._popen = None
+        process._config["authkey"] = module.AuthenticationString(self.authkey)
+        process._config["daemon"] = False
+        state: Any = module
+        state._current_process = process
+        state._parent_process = module._ParentProcess(self.parent_name, self.parent_pid, None)  # type: ignore[attr-defined]  # what `parent_process` returns
+        state._children = set()
+        default: Any = multiprocessing.context._default_context  # type: ignore[attr-defined]  # as spawn.prepare does
+        default.set_start_method(self.start_method, force=True)

@@ -1,0 +1,118 @@
+"""The parent's end of a nursery: starts it, asks it for workers, hears of their deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from polyexec_process._nursery import be_nursery, interpreter_command, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: What caps the threads of BLAS and OpenMP libraries, where the user has not.
+_THREAD_CAPS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+class Births:
+    """One nursery, which bears workers in the way of *method*."""
+
+    def __init__(
+        self,
+        method: str,
+        initializer: Callable[[], object] | None,
+        env: Mapping[str, str],
+        preload: list[str],
+        threads: int,
+    ) -> None:
+        caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
+        self._env = {**caps, **env}
+        self.sock, theirs = socket.socketpair()
+        try:
+            if method == "fork":
+                self.pid = self._fork(theirs, initializer)
+            else:
+                self.pid = self._exec(theirs, method, preload)
+        except BaseException:
+            self.sock.close()
+            raise
+        finally:
+            theirs.close()
+
+    def bear(self, number: int, fds: tuple[int, ...]) -> None:
+        """Ask for a worker with these descriptors."""
+        send(self.sock, ("bear", number), fds)
+
+    def hear(self) -> tuple[Any, ...] | None:
+        """Return the nursery's next message, None if it has ended."""
+        try:
+            received = receive(self.sock)
+        except (ConnectionResetError, EOFError):
+            return None
+        return None if received is None else received[0]
+
+    def close(self) -> None:
+        """Let the nursery end, and wait until it has."""
+        self.sock.close()
+        with contextlib.suppress(ChildProcessError):  # somebody else waits for all children
+            os.waitpid(self.pid, 0)
+
+    def _fork(self, sock: socket.socket, initializer: Callable[[], object] | None) -> int:
+        parent = os.getpid()
+        for stream in (sys.stdout, sys.stderr):
+            # What is in the buffers is the parent's to write.
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                stream.flush()
+        pid = _quiet_fork()
+        if pid:
+            return pid
+        try:
+            self.sock.close()
+            os.environ.update(self._env)
+            be_nursery(sock, parent, "fork", initializer)
+        except BaseException:  # noqa: BLE001 - it must never return into the parent's code
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+
+    def _exec(self, sock: socket.socket, method: str, preload: list[str]) -> int:
+        import multiprocessing.spawn
+
+        executable: Any = multiprocessing.spawn.get_executable()
+        path = [entry or os.getcwd() for entry in sys.path]
+        source = f"import sys; sys.path[:] = {path!r}; from polyexec_process._nursery import main; "
+        source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r})"
+        sock.set_inheritable(True)
+        return os.posix_spawn(
+            executable,
+            interpreter_command(executable, source),
+            {**os.environ, **self._env},
+            setsigmask=(),
+            setsigdef=(signal.SIGINT,),
+        )
+
+
+def _quiet_fork() -> int:
+    """Fork; without Python's warning where all other threads are ours, which a child can miss."""
+    main = threading.main_thread()
+    others = [thread for thread in threading.enumerate() if thread is not main]
+    if not all(thread.name.startswith("polyexec-") for thread in others):
+        return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

@@ -1,0 +1,49 @@
+"""What goes through the pipes between an executor and its worker, and the page that both see.
+
+To the worker, one message a write: `MESSAGE`, then as *kind* says
+
+    JOBS        count times `ENTRY` (length, kind of function, flags), then as many pickled calls
+    FUNCTION    `NUMBER` of the function, then the function, pickled
+    CLEAR       nothing: forget all functions
+    PREPARE     the worker's `Birth`, pickled; the first message
+
+From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
+outlive their writer, so what a worker answered counts, however it ended.
+
+The page holds a few machine words, each on a cache line of its own, written by one side only. A
+worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
+`FLOOR`: it passes over what lies between. So it can be held back though it is stopped, or never
+lets go of the interpreter. There is no fence between the two: the parent lowers the limit, lets a
+moment pass, in which any processor makes its stores visible, and then reads `BEGUN`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+MESSAGE: Final = struct.Struct("<QII")
+ENTRY: Final = struct.Struct("<QI")
+NUMBER: Final = struct.Struct("<I")
+ANSWER: Final = struct.Struct("<QBI")
+
+JOBS: Final = 0
+FUNCTION: Final = 1
+CLEAR: Final = 2
+PREPARE: Final = 3
+
+NONE: Final = 0
+VALUE: Final = 1
+ERROR: Final = 2
+PASSED_OVER: Final = 3
+READY: Final = 4
+UNPREPARED: Final = 5
+UNREADABLE: Final = 6
+
+#: Places in the page, in words of eight bytes.
+BEGUN, BEGUN_AT, LIMIT, FLOOR = 0, 8, 16, 24
+PAGE_SIZE: Final = 4096
+NOTHING_BEGUN: Final = 1 << 63
+
+#: A call whose function travels with it.
+OWN_FUNCTION: Final = 0

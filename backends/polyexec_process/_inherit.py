@@ -1,0 +1,56 @@
+"""Pickles what a process inherits at its birth: locks, queues and connections among it."""
+
+from __future__ import annotations
+
+import io
+from collections import ChainMap
+from multiprocessing import context, resource_sharer
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from polyexec.serialization import dumps as dumps_by_value
+
+
+class _Heir:
+    """What multiprocessing asks, while it pickles, for the process that is to inherit."""
+
+    DupFd = staticmethod(resource_sharer.DupFd)
+
+    @staticmethod
+    def duplicate_for_child(fd: int) -> int:
+        """Return what `DupFd` is to be called with."""
+        return fd
+
+
+def dumps_for_heir(obj: Any) -> bytes:
+    """Return *obj* as bytes that one new process may unpickle, once."""
+    state: Any = context
+    outer = state.get_spawning_popen()
+    state.set_spawning_popen(_Heir())
+    try:
+        return dumps_inheritable(obj)
+    finally:
+        state.set_spawning_popen(outer)
+
+
+def dumps_inheritable(obj: Any) -> bytes:
+    """Pickle *obj* for the process that is being started, by value what has no name there."""
+    try:
+        data = bytes(ForkingPickler.dumps(obj))
+    except Exception:  # noqa: BLE001 - reducers are the user's code; cloudpickle may do better
+        return _dumps_by_value(obj)
+    return _dumps_by_value(obj) if b"__main__" in data or b"__mp_main__" in data else data
+
+
+def _dumps_by_value(obj: Any) -> bytes:
+    import cloudpickle
+
+    file = io.BytesIO()
+    pickler: Any = cloudpickle.Pickler(file)
+    extra: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined]  # registered types
+    pickler.dispatch_table = ChainMap(extra, pickler.dispatch_table)
+    try:
+        pickler.dump(obj)
+    except Exception:  # noqa: BLE001 - the user's reducers; this says what is wrong
+        return dumps_by_value(obj)
+    return file.getvalue()

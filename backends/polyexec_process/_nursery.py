@@ -1,0 +1,247 @@
+"""The nursery: a process with one thread that bears the workers, watches them, and outlives none.
+
+Workers are born by a process that runs no other thread, so that none can inherit a lock in a
+state that nobody will change; replacements are born in the same state as the first. It is forked
+from the executor's process (`fork`), or is a fresh interpreter that forks (`forkserver`) or starts
+fresh interpreters (`spawn`). It reports each death with its exit status, and when the executor's
+process has gone it kills the workers, busy or not, and goes as well.
+
+Over its socket, each message a length and a pickled tuple, descriptors sent along:
+
+    to it      ("bear", number) with jobs, answers, page, dump
+    from it    ("born", number, pid) ("failed", number, why) ("died", number, status)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import mmap
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+from polyexec_process._frames import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LENGTH = struct.Struct("<I")
+_FDS = 4
+#: How often, in seconds, it looks whether its parent is there, where nothing tells it.
+_GLANCE = 1.0
+
+
+def send(sock: socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
+    """Send *message*, and *fds* along with it."""
+    data = pickle.dumps(message)
+    data = _LENGTH.pack(len(data)) + data
+    sent = socket.send_fds(sock, [data], list(fds)) if fds else sock.send(data)
+    if sent < len(data):
+        sock.sendall(data[sent:])
+
+
+def receive(sock: socket.socket) -> tuple[tuple[Any, ...], list[int]] | None:
+    """Return the next message and its descriptors, None when there will be no more."""
+    data, fds, _, _ = socket.recv_fds(sock, _LENGTH.size, _FDS)
+    if not data:
+        return None
+    while len(data) < _LENGTH.size:
+        data += _more(sock, _LENGTH.size - len(data))
+    (length,) = _LENGTH.unpack(data)
+    body = b""
+    while len(body) < length:
+        body += _more(sock, length - len(body))
+    message: tuple[Any, ...] = pickle.loads(body)
+    return message, fds
+
+
+def _more(sock: socket.socket, size: int) -> bytes:
+    data = sock.recv(size)
+    if not data:
+        raise EOFError("the other end closed in the middle of a message")
+    return data
+
+
+class Nursery:
+    """Serves the socket in the nursery process."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        parent: int,
+        method: str,
+        initializer: Callable[[], object] | None,
+    ) -> None:
+        self._sock = sock
+        self._parent = parent
+        self._method = method
+        self._initializer = initializer
+        self._numbers: dict[int, int] = {}
+        self._executable = sys.executable
+
+    def serve(self) -> None:
+        """Bear workers until the parent is gone, or closes the socket."""
+        reading, writing = os.pipe()
+        for fd in (reading, writing):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(reading, select.POLLIN)
+        parent = _watch(self._parent)
+        if parent is not None:
+            poll.register(parent, select.POLLIN)
+        gc.freeze()
+        try:
+            while os.getppid() == self._parent:
+                for fd, _ in poll.poll(_GLANCE * 1000):
+                    if fd == parent:
+                        return
+                    if fd == reading:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(reading, 4096)
+                        self._reap()
+                    elif not self._obey():
+                        return
+        except (BrokenPipeError, ConnectionResetError, EOFError):
+            return  # the parent is gone
+        finally:
+            self._end()
+
+    def _obey(self) -> bool:
+        received = receive(self._sock)
+        if received is None:
+            return False
+        (_, number), fds = received
+        try:
+            pid = self._bear(fds)
+        except OSError as error:
+            send(self._sock, ("failed", number, str(error)))
+        else:
+            self._numbers[pid] = number
+            send(self._sock, ("born", number, pid))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _bear(self, fds: list[int]) -> int:
+        if self._method == "spawn":
+            return self._spawn(fds)
+        pid = os.fork()
+        if pid:
+            with contextlib.suppress(OSError):  # the child did it first, or is gone already
+                os.setpgid(pid, pid)
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            self._sock.close()
+            code = be_worker(*fds, initializer=self._initializer)
+        except BaseException:  # noqa: BLE001 - it must never return into the nursery's loop
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _spawn(self, fds: list[int]) -> int:
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        source = f"import os, sys; sys.path[:] = {sys.path!r}; "
+        source += f"from polyexec_process._nursery import be_worker; os._exit(be_worker{(*fds,)!r})"
+        return os.posix_spawn(
+            self._executable,
+            interpreter_command(self._executable, source),
+            os.environ,
+            setpgroup=0,
+        )
+
+    def _reap(self) -> None:
+        while self._numbers:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            number = self._numbers.pop(pid, None)
+            if number is not None:
+                send(self._sock, ("died", number, os.waitstatus_to_exitcode(status)))
+
+    def _end(self) -> None:
+        for pid in self._numbers:
+            with contextlib.suppress(OSError):  # it ended by itself
+                os.killpg(pid, signal.SIGKILL)
+
+
+def be_worker(
+    jobs: int,
+    answers: int,
+    page: int,
+    dump: int,
+    initializer: Callable[[], object] | None = None,
+) -> int:
+    """Turn this process into the worker that has these descriptors; return its exit code."""
+    from polyexec_process._worker import run_worker
+
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    for signum in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(signum, signal.SIG_DFL)
+    memory = mmap.mmap(page, PAGE_SIZE)
+    os.close(page)
+    return run_worker(jobs, answers, memoryview(memory).cast("Q"), dump, initializer)
+
+
+def be_nursery(
+    sock: socket.socket,
+    parent: int,
+    method: str,
+    initializer: Callable[[], object] | None = None,
+) -> None:
+    """Turn this process into a nursery; returns when it is to end."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    if null:
+        os.dup2(null, 0)
+        os.close(null)
+    Nursery(sock, parent, method, initializer).serve()
+
+
+def main(fd: int, parent: int, method: str, preload: list[str]) -> None:
+    """Be the nursery of a fresh interpreter."""
+    for name in preload:
+        with contextlib.suppress(ImportError):  # as multiprocessing's fork server does
+            __import__(name)
+    be_nursery(socket.socket(fileno=fd), parent, method)
+
+
+def interpreter_command(executable: str, source: str) -> list[str]:
+    """Return the command that runs *source* in a fresh interpreter with this one's flags."""
+    import subprocess
+
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    # What lies in the current directory must not stand in for what we import.
+    safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
+    return [os.fsdecode(executable), *flags, *safe, "-c", source]
+
+
+def _watch(pid: int) -> int | None:
+    """Return a descriptor that is ready once the process *pid* has ended, where there are such."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # a kernel without it, or a sandbox that forbids it
+        return None

@@ -1,0 +1,269 @@
+"""The worker: reads jobs from a pipe, runs them one after another, and writes each one's outcome.
+
+An outcome is in the pipe before the next job begins. What the task's code does to this process,
+to its streams, its signals and its threads, is its own affair: if it can't go on, it dies, and
+whoever reads the pipe's other end knows what it had begun.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import pickle
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from polyexec_process._frames import (
+    ANSWER,
+    BEGUN,
+    BEGUN_AT,
+    CLEAR,
+    ENTRY,
+    ERROR,
+    FLOOR,
+    FUNCTION,
+    LIMIT,
+    MESSAGE,
+    NONE,
+    NUMBER,
+    OWN_FUNCTION,
+    PASSED_OVER,
+    PREPARE,
+    READY,
+    UNPREPARED,
+    UNREADABLE,
+    VALUE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READ = 1 << 18
+_MOST_MICROSECONDS = (1 << 32) - 1
+
+
+class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is gone, or has no more
+    """Raised when there are no more jobs."""
+
+
+class Worker:
+    """Serves one pair of pipes until the first has no more to read."""
+
+    def __init__(
+        self,
+        jobs: int,
+        answers: int,
+        page: memoryview,
+        initializer: Callable[[], object] | None,
+    ) -> None:
+        self._jobs = jobs
+        self._answers = answers
+        self._page = page
+        self._initializer = initializer
+        self._buffer = b""
+        self._functions: dict[int, Callable[..., Any]] = {}
+        self._running = False
+
+    def serve(self) -> None:
+        """Run jobs until there are no more."""
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            while True:
+                kind, count, body = self._read()
+                if kind == 0:
+                    self._run(count, body)
+                elif kind == FUNCTION:
+                    self._learn(body)
+                elif kind == CLEAR:
+                    self._functions.clear()
+                elif kind == PREPARE and not self._prepare(body):
+                    return
+                del body
+        except _Gone:
+            return
+
+    def _interrupt(self, *_: object) -> None:
+        """Pass Ctrl-C on to the task; between tasks it is nobody's."""
+        if self._running:
+            raise KeyboardInterrupt
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[int, int, memoryview]:
+        buffer = self._buffer
+        if len(buffer) < MESSAGE.size:
+            _flush()
+            buffer = self._fill(buffer, MESSAGE.size)
+        length, kind, count = MESSAGE.unpack_from(buffer)
+        if len(buffer) < length:
+            buffer = self._fill(buffer, length)
+        self._buffer = buffer[length:]
+        return kind, count, memoryview(buffer)[MESSAGE.size : length]
+
+    def _fill(self, buffer: bytes, length: int) -> bytes:
+        parts, got = [buffer], len(buffer)
+        while got < length:
+            part = os.read(self._jobs, max(_READ, min(length - got, 1 << 24)))
+            if not part:
+                raise _Gone
+            parts.append(part)
+            got += len(part)
+        return b"".join(parts)
+
+    def _write(self, data: bytes) -> None:
+        written = os.write(self._answers, data)
+        if written < len(data):
+            view = memoryview(data)
+            while written < len(data):
+                written += os.write(self._answers, view[written:])
+
+    # -- what they ask for -------------------------------------------------------------------------
+
+    def _prepare(self, body: memoryview) -> bool:
+        birth = pickle.loads(body)
+        birth.settle()
+        try:
+            initializer = self._initializer
+            if birth.initializer is not None:
+                fn, args = pickle.loads(birth.initializer)
+                if fn is not None:
+                    fn(*args)
+            elif initializer is not None:
+                initializer()
+        except BaseException as error:  # the user's code
+            import logging
+
+            logging.getLogger("concurrent.futures").critical(
+                "Exception in initializer:", exc_info=True
+            )
+            self._write(_answer(UNPREPARED, _dumps_exception(error)))
+            return False
+        self._write(ANSWER.pack(0, READY, 0))
+        return True
+
+    def _learn(self, body: memoryview) -> None:
+        (number,) = NUMBER.unpack_from(body)
+        try:
+            self._functions[number] = pickle.loads(body[NUMBER.size :])
+        except BaseException as error:  # noqa: BLE001 - the user's code; those who call it get it
+            self._functions[number] = _Unloadable(error)
+
+    def _run(self, count: int, body: memoryview) -> None:
+        page, clock = self._page, time.monotonic_ns
+        functions = self._functions
+        start = ENTRY.size * count
+        number = self._begun
+        for length, which in ENTRY.iter_unpack(body[:start]):
+            end = start + length
+            began = clock()
+            page[BEGUN_AT] = began
+            page[BEGUN] = number
+            if page[LIMIT] <= number < page[FLOOR]:
+                answer = ANSWER.pack(0, PASSED_OVER, 0)
+            else:
+                status = UNREADABLE
+                try:
+                    self._running = True
+                    if which != OWN_FUNCTION:
+                        args, kwargs = pickle.loads(body[start:end])
+                        status = ERROR
+                        result = functions[which](*args, **kwargs)
+                    else:
+                        fn, args, kwargs = pickle.loads(body[start:end])
+                        status = ERROR
+                        result = fn(*args, **kwargs)
+                    if result is None:
+                        data, status = b"", NONE
+                    else:
+                        data = _dumps(result)
+                        status = VALUE
+                    self._running = False
+                except BaseException as error:  # noqa: BLE001 - the border to the user's task
+                    self._running = False
+                    data = _dumps_exception(error)
+                spent = min((clock() - began) // 1000, _MOST_MICROSECONDS)
+                answer = ANSWER.pack(len(data), status, spent) + data
+                result = args = kwargs = fn = data = None
+            start = end
+            number += 1
+            self._begun = number
+            self._write(answer)
+
+    #: The number of the next job.
+    _begun = 0
+
+
+class _Unloadable:
+    """Stands in for a function that can't be unpickled here."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self, *_: object, **__: object) -> None:
+        raise self._error
+
+
+def _dumps(result: Any) -> bytes:
+    from polyexec.serialization import dumps
+
+    globals()["_dumps"] = dumps  # looked up once
+    return dumps(result)
+
+
+def _dumps_exception(error: BaseException) -> bytes:
+    from polyexec.serialization import dumps_exception
+
+    return dumps_exception(error)
+
+
+def _answer(status: int, data: bytes) -> bytes:
+    return ANSWER.pack(len(data), status, 0) + data
+
+
+def _flush() -> None:
+    """Let others see what tasks have printed, before this process sleeps."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):  # no stream, a closed one, or nobody reads
+            continue
+
+
+def run_worker(
+    jobs: int,
+    answers: int,
+    page: memoryview,
+    dump: int,
+    initializer: Callable[[], object] | None = None,
+) -> int:
+    """Be a worker, and return the exit code."""
+    import faulthandler
+
+    faulthandler.enable(dump)
+    atexit._clear()  # what the parent registered is the parent's
+    gc.enable()
+    Worker(jobs, answers, page, initializer).serve()
+    return end_process()
+
+
+def end_process() -> int:
+    """Do what a process does at its end: exit hooks, other threads, streams."""
+    import threading
+
+    try:
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util._exit_function()
+        threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's processes do
+        atexit._run_exitfuncs()
+    except BaseException:  # noqa: BLE001 - the user's hooks; there is only this place to tell
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    finally:
+        _flush()
+    return 0

@@ -1,0 +1,76 @@
+"""The jobs that wait for a worker: the highest priority first, then in order of arrival."""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from typing import TYPE_CHECKING
+
+from polyexec.scheduling.job import QUEUED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polyexec.scheduling.job import Job
+
+__all__ = ["ReadyJobs"]
+
+
+class ReadyJobs:
+    """A queue for each priority in use; adding and taking cost the same however many wait.
+
+    A withdrawn job stays where it is until it is met, and is passed over then.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[int, deque[Job]] = {}
+        self._priorities: list[int] = []  # ascending
+        self._count = 0
+        self._from: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, job: Job) -> None:
+        """Add *job* behind those of its priority."""
+        queue = self._queues.get(job.priority)
+        if queue is None:
+            queue = self._open(job.priority)
+        queue.append(job)
+        self._count += 1
+
+    def put_back(self, jobs: Iterable[Job]) -> None:
+        """Add *jobs*, in their order, before those of their priority."""
+        for job in reversed(list(jobs)):
+            queue = self._queues.get(job.priority)
+            if queue is None:
+                queue = self._open(job.priority)
+            queue.appendleft(job)
+            self._count += 1
+
+    def forget_one(self) -> None:
+        """Take note that a job of the queue was withdrawn."""
+        self._count -= 1
+
+    def first(self) -> Job | None:
+        """Return the job that goes next, and leave it."""
+        while self._priorities:
+            queue = self._queues[self._priorities[-1]]
+            while queue:
+                job = queue[0]
+                if job.state == QUEUED:
+                    self._from = queue
+                    return job
+                queue.popleft()
+            del self._queues[self._priorities.pop()]
+        return None
+
+    def take(self) -> None:
+        """Remove the job that `first` returned."""
+        self._from.popleft()
+        self._count -= 1
+
+    def _open(self, priority: int) -> deque[Job]:
+        bisect.insort(self._priorities, priority)
+        queue = self._queues[priority] = deque()
+        return queue

@@ -1,0 +1,250 @@
+"""The scheduler: which worker gets how many of the waiting jobs, and what becomes of a lost one's.
+
+How much a worker is given at a time decides both speed and fairness. Sending jobs one by one costs
+many times what running tiny ones does; sending many keeps them from other workers, should the first
+of them take long. So each kind of job has an expected duration, learnt from answers. A kind that
+was never seen, or that takes long, is given one at a time. Of a fast one a worker is given a share
+of the backlog, but never more than HORIZON seconds of expected work. Expectations fail: a worker
+that answers nothing for a while is stalled, and what it has not begun is recalled for others.
+
+    recall(worker)        the driver tells the worker how far it may go   ->  hold back from there
+    recalled(worker, n)   the worker had begun number n, and will not begin later ones
+    answered(worker, ..)  in order, recalled ones included, as passed over
+
+Each decision costs the same, however many workers there are and however many jobs wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
+from polyexec.scheduling.ready import ReadyJobs
+from polyexec.scheduling.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from polyexec.scheduling.job import Job
+
+__all__ = ["Loss", "Scheduler"]
+
+#: How many seconds of expected work a worker may hold.
+HORIZON: Final = 0.01
+#: How many of them go into one message, so that others get their share of what is left.
+MESSAGE: Final = 0.002
+#: A kind that takes longer is not sent ahead: what a worker saves is less than what others lose.
+LONG: Final = 0.02
+#: How many jobs go into one message, and how many a worker may hold.
+MAX_BATCH: Final = 256
+MAX_WINDOW: Final = 2048
+#: How much of an expectation is the newest answer.
+NEWEST: Final = 0.2
+
+
+class Loss(NamedTuple):
+    """What a lost worker leaves: the job that it was *running*."""
+
+    running: Job | None
+
+
+class Scheduler:
+    """Places jobs on workers; the driver serialises its calls."""
+
+    def __init__(self) -> None:
+        self.ready: ReadyJobs = ReadyJobs()
+        self._windows: dict[Hashable, Window] = {}
+        #: Workers that might take more, each once.
+        self._open: deque[Window] = deque()
+        self._is_open: set[Window] = set()
+        self._durations: dict[int, float] = {}
+        self._requeued: list[Job] = []
+
+    # -- workers -----------------------------------------------------------------------------
+
+    def add_worker(self, worker: Hashable, most: int | None = None) -> Window:
+        """Take note that *worker* is being started, for *most* jobs in its life."""
+        window = self._windows[worker] = Window(worker, most)
+        self._reopen(window)
+        return window
+
+    def started(self, window: Window) -> None:
+        """Take note that the worker is ready."""
+        window.starting = False
+        self._reopen(window)
+
+    def retire(self, window: Window) -> None:
+        """Give the worker no more jobs."""
+        window.left = 0
+
+    def lost(self, window: Window, begun: int | None) -> Loss:
+        """Take back what a dead worker held; *begun* is the number of the last that it began.
+
+        Whatever it answered must have been told before. What it never began goes to others.
+        """
+        del self._windows[window.worker]
+        window.left = 0
+        running = None if begun is None else window.at(begun)
+        others = [job for job in window.entries if job is not None and job is not running]
+        window.entries.clear()
+        if running is not None:
+            running.state, running.place = ENDED, None
+        self._requeue(others)
+        return Loss(running)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Queue *job*."""
+        self.ready.append(job)
+
+    def withdraw(self, job: Job) -> bool:
+        """Drop *job*, and return True, unless a worker has it or it has ended."""
+        if job.state != QUEUED:
+            return False
+        job.state = WITHDRAWN
+        self.ready.forget_one()
+        return True
+
+    def drop(self, job: Job) -> None:
+        """Forget the outcome of *job*, which is being ended by other means."""
+        job.state = ENDED
+
+    def requeued(self) -> list[Job]:
+        """Return the assigned jobs that were queued again since the last call."""
+        back, self._requeued = self._requeued, []
+        return back
+
+    def assign(self) -> tuple[Window, list[Job]] | None:
+        """Return a worker and the jobs to send it now, in that order; None if there are none."""
+        while self._open and self.ready:
+            window = self._open[0]
+            jobs = self._fill(window)
+            if jobs:
+                self._open.rotate(-1)
+                return window, jobs
+            self._open.popleft()
+            self._is_open.discard(window)
+        return None
+
+    def answered(self, window: Window, elapsed: Iterable[float | None], now: float) -> list[Job]:
+        """Take note of answers to the oldest jobs, and return those.
+
+        *elapsed*: how many seconds each took, None for one that was passed over. A job that was
+        passed over though it was not recalled is queued again, and not returned.
+        """
+        entries, durations = window.entries, self._durations
+        ended: list[Job] = []
+        for seconds in elapsed:
+            job = entries.popleft()
+            window.first += 1
+            if job is None:
+                window.passing -= 1
+                continue
+            window.load -= job.estimate
+            if seconds is None:
+                self._requeue([job])
+                continue
+            kind = job.kind
+            known = durations.get(kind)
+            durations[kind] = (
+                seconds if known is None else known + NEWEST * (seconds - known)
+            )
+            job.state, job.place = ENDED, None
+            ended.append(job)
+            window.blocked = False
+        if not entries:
+            window.load = 0.0
+            window.blocked = False
+        window.progressed_at = now
+        self._reopen(window)
+        return ended
+
+    # -- recall --------------------------------------------------------------------------------
+
+    def is_stalled(self, window: Window, now: float, patience: float) -> bool:
+        """Return whether jobs wait behind one that takes longer than expected.
+
+        Not while the worker has still to pass over what was recalled before: to set it another
+        limit now might let it begin some of that.
+        """
+        return (
+            len(window.entries) > 1
+            and not window.blocked
+            and not window.passing
+            and now - window.progressed_at > patience
+        )
+
+    def recall(self, window: Window) -> None:
+        """Give the worker nothing more until it answers; what it has is held back."""
+        window.blocked = True
+        window.floor = window.sent
+
+    def recalled(self, window: Window, begun: int) -> None:
+        """Queue again what was held back and comes after number *begun*."""
+        back: list[Job] = []
+        for place in range(max(begun + 1 - window.first, 0), window.floor - window.first):
+            job = window.entries[place]
+            if job is not None:
+                window.entries[place] = None
+                window.passing += 1
+                window.load -= job.estimate
+                back.append(job)
+        self._requeue(back)
+
+    # -- within ----------------------------------------------------------------------------------
+
+    def _fill(self, window: Window) -> list[Job]:
+        held = len(window.entries)
+        if window.blocked or window.left == 0 or (window.starting and held):
+            return []
+        ready, durations = self.ready, self._durations
+        room = min(MAX_BATCH, MAX_WINDOW - held, -(-len(ready) // (2 * len(self._windows))))
+        if window.starting:
+            room = 1
+        elif window.left is not None:
+            room = min(room, window.left)
+        load, limit = window.load, min(HORIZON, window.load + MESSAGE)
+        jobs: list[Job] = []
+        while len(jobs) < room:
+            job = ready.first()
+            if job is None:
+                break
+            expected = durations.get(job.kind)
+            if expected is None or expected > LONG or job.timeout is not None:
+                if held or jobs:
+                    break
+                ready.take()
+                job.estimate = HORIZON
+                load += HORIZON
+                jobs.append(job)
+                break
+            if load + expected > limit and (jobs or held > 1):
+                break
+            ready.take()
+            job.estimate = expected
+            load += expected
+            jobs.append(job)
+        number = window.sent
+        for job in jobs:
+            job.state = ASSIGNED
+            job.place = (window, number)
+            number += 1
+        window.entries.extend(jobs)
+        window.load = load
+        if window.left is not None:
+            window.left -= len(jobs)
+        return jobs
+
+    def _requeue(self, jobs: list[Job]) -> None:
+        back = [job for job in jobs if job.state == ASSIGNED]
+        for job in back:
+            job.state, job.place = QUEUED, None
+        self.ready.put_back(back)
+        self._requeued += back
+
+    def _reopen(self, window: Window) -> None:
+        if window not in self._is_open and window.left != 0:
+            self._is_open.add(window)
+            self._open.append(window)

@@ -1,0 +1,51 @@
+"""What one worker has been given: a numbered sequence, of which the first are answered."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyexec.scheduling.job import Job
+
+__all__ = ["Window"]
+
+
+class Window:
+    """The jobs that one worker holds, in the order in which it runs and answers them.
+
+    Each job that is sent has the next number. A recalled one leaves a None behind, for the worker
+    still answers that it passed it over.
+    """
+
+    __slots__ = ("blocked", "entries", "first", "floor", "left", "load", "passing", "progressed_at", "starting", "worker")
+
+    def __init__(self, worker: Any, left: int | None) -> None:
+        self.worker: Any = worker
+        self.entries: deque[Job | None] = deque()
+        #: The number of the oldest entry.
+        self.first: int = 0
+        #: The number from which on nothing is held back.
+        self.floor: int = 0
+        #: How many seconds of work are expected in it.
+        self.load: float = 0.0
+        #: How many more jobs the worker may be given, None for no limit.
+        self.left: int | None = left
+        #: How many entries were recalled, and not answered since.
+        self.passing: int = 0
+        #: Whether the worker is not ready yet; it is given one job for then.
+        self.starting: bool = True
+        #: Whether its jobs were recalled, and it has answered nothing since.
+        self.blocked: bool = False
+        #: When it last answered, or was given something while it had nothing.
+        self.progressed_at: float = 0.0
+
+    @property
+    def sent(self) -> int:
+        """The number that the next job will have."""
+        return self.first + len(self.entries)
+
+    def at(self, number: int) -> Job | None:
+        """Return the job of that number, None if it is answered, recalled or not sent yet."""
+        place = number - self.first
+        return self.entries[place] if 0 <= place < len(self.entries) else None
