@@ -94,9 +94,8 @@ class _Crew:
             job.owner.unstart()
 
     def ended(self, job: Job, answer: Answer) -> None:
-        task: Task = job.owner
+        task = _released(job)
         status, _, data = answer
-        job.payload = b""
         if status == NONE:
             task.succeed(None)
         elif status == VALUE:
@@ -114,13 +113,13 @@ class _Crew:
             else:
                 task.succeed(result)
         else:
-            error = loads_exception(data, task.executor.remote_traceback)  # type: ignore[attr-defined]  # a ProcessExecutor
+            error = loads_exception(data, task.executor.remote_traceback)
             if status == UNREADABLE and self._breaks:
                 self._break(error)
             task.fail(error)
 
     def lost(self, job: Job, lost: Lost) -> None:
-        task: Task = job.owner
+        task = _released(job)
         attempts = task.future.attempts
         error = WorkerLostError(
             f"{_fate(lost)} while running {task.name!r} (attempt {attempts} of "
@@ -138,7 +137,7 @@ class _Crew:
         task.lose(error)
 
     def timed_out(self, job: Job) -> None:
-        task: Task = job.owner
+        task = _released(job)
         task.fail(
             TaskTimeoutError(
                 f"{task.name!r} ran longer than its timeout of {task.options.timeout:g} seconds "
@@ -147,7 +146,7 @@ class _Crew:
         )
 
     def stopped(self, job: Job) -> None:
-        job.owner.cancel()
+        _released(job).cancel()
 
     def worker_started(self, worker: str) -> None:
         executor = self._executor()
@@ -200,6 +199,13 @@ class _Crew:
             executor.mark_broken(failure)
 
 
+def _released(job: Job) -> Task:
+    """Return the task of *job*, which has ended: its future must not keep the executor alive."""
+    task: Task = job.owner
+    job.owner, job.payload = None, b""
+    return task
+
+
 class _BrokenByInitializer(InitializerError, concurrent.futures.process.BrokenProcessPool):
     """Raised when a worker's initializer failed, which leaves its executor unusable."""
 
@@ -238,9 +244,6 @@ class ProcessExecutor(Executor, _Standard):
 
     context: ProcessContext
 
-    #: What makes the root of a failed task's causes from its traceback.
-    remote_traceback: Callable[[str], BaseException]
-
     def __init__(
         self, context: ProcessContext, max_workers: int | None = None, **options: Any
     ) -> None:
@@ -277,7 +280,11 @@ class ProcessExecutor(Executor, _Standard):
 
     def accept(self, task: Task) -> None:
         """Send *task* to a worker that is free, or queue it."""
-        job = self._crew.job(task)
+        try:
+            job = self._crew.job(task)
+        except BaseException:
+            self._pool.want_worker()  # as for a task whose arguments can be sent
+            raise
         self._pool.observed = self.observed
         task.future.job = job  # type: ignore[attr-defined]  # found again by `withdraw`
         self._pool.submit(job)
@@ -285,7 +292,10 @@ class ProcessExecutor(Executor, _Standard):
     def withdraw(self, task: Task) -> bool:
         """Take back *task*, unless a worker has it."""
         job: Job | None = getattr(task.future, "job", None)
-        return job is not None and self._pool.withdraw(job)
+        if job is None or not self._pool.withdraw(job):
+            return False
+        _released(job)
+        return True
 
     def cancel_running(self, task: Task) -> bool:
         """Kill the worker that runs *task*; return whether that is what ended it."""

@@ -162,23 +162,26 @@ class LocalPool:
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
         with self.lock:
-            if self.thread is None:
-                self._start()
+            if self._outstanding >= len(self.links) < self.size:
+                self.want_worker()
             self._outstanding += 1
-            if len(self.links) < self.size and self._outstanding > len(self.links):
-                try:
-                    self._bear()
-                    while self._all_at_once and len(self.links) < self.size and self._bear():
-                        pass
-                except BaseException:
-                    self._outstanding -= 1
-                    raise
             self._scheduler.submit(job)
             if self._idle:
                 if self.observed:
                     self._wake()
                 else:
                     self._dispatch()
+
+    def want_worker(self) -> None:
+        """Start one more worker, unless there are enough."""
+        if self._all_at_once:
+            self.start_workers()
+            return
+        with self.lock:
+            if self.thread is None:
+                self._start()
+            if len(self.links) < self.size:
+                self._bear()
 
     def start_workers(self) -> None:
         """Start all workers."""

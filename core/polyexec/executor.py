@@ -12,6 +12,7 @@ from polyexec._current import here
 from polyexec._ledger import Ledger
 from polyexec._mapping import MapMixin
 from polyexec._observers import Observers, task_wrapper
+from polyexec.errors import RemoteTraceback
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
@@ -55,6 +56,9 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     #: Whether `map` may put several items into one task. A backend that hands objects over
     #: within the process gains nothing by it, and items that wait for each other could not.
     adapts_chunks: bool = True
+
+    #: What makes the root of a failed task's causes from its traceback, where that is text.
+    remote_traceback: Callable[[str], BaseException] = RemoteTraceback
 
     def __init__(
         self, context: Context, max_workers: int | None = None, *, max_pending: int | None = None

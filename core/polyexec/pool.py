@@ -57,13 +57,25 @@ class Pool(multiprocessing.pool.Pool):
         self._unread: set[IMapIterator] = set()
         self._executor = self._ctx.Executor(self._processes, **options)
         self._executor._ledger.drops_at_exit = True
+        self._executor.remote_traceback = _remote_traceback
         self._executor.start_workers()
-        self._pool: list[str] = [f"worker-{number}" for number in range(self._processes)]
         self._state = RUN
+
+    @property
+    def _pool(self) -> list[Any]:
+        """The workers: processes where they are some, else only their names."""
+        processes = getattr(self._executor, "_processes", None)
+        if processes is None:
+            return [f"worker-{number}" for number in range(self._processes)]
+        return list(processes.values())
+
+    def _repopulate_pool(self) -> None:
+        """Replace workers that have ended; the executor does so by itself when there is work."""
+        self._executor.start_workers()
 
     def __repr__(self) -> str:
         name = type(self).__qualname__
-        return f"<{name} state={self._state} pool_size={len(self._pool)} on {self._ctx.name!r}>"
+        return f"<{name} state={self._state} pool_size={self._processes} on {self._ctx.name!r}>"
 
     def __del__(self) -> None:
         if self.__dict__.get("_state") == RUN:
@@ -236,6 +248,10 @@ class Pool(multiprocessing.pool.Pool):
         self._unread.add(results)
         feeder.pull()
         return results
+
+
+def _remote_traceback(text: str) -> BaseException:
+    return multiprocessing.pool.RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined]  # what people look for
 
 
 class ThreadPool(Pool, multiprocessing.pool.ThreadPool):

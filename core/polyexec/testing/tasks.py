@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -135,6 +137,30 @@ def die(code: int) -> NoReturn:
 def be_killed() -> None:
     """End this very process by SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deadly:
+    """Kills the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Callable[[int], NoReturn], tuple[int]]:
+        return (die, (9,))
+
+
+def stop_this_process() -> None:
+    """Stop this very process, so that it does nothing more, and does not end either."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def hold_the_interpreter() -> None:
+    """Run for years in one call that lets no other thread run, and sees no signal."""
+    sum(itertools.repeat(1))
+
+
+def start_child(address: Address) -> None:
+    """Start a process of one's own, pass its number through the gate, and wait for it."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    pass_gate(address, str(child.pid))
+    child.wait()
 
 
 def do_as_told(address: Address, name: str = "") -> str:
