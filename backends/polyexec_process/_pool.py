@@ -387,6 +387,10 @@ class LocalPool:
             except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more
                 barren, failure = True, str(error)
             self._dispatch()
+            dropped = self._scheduler.drain() if self._terminated is not None else []
+            self._outstanding -= len(dropped)
+        for job in dropped:
+            self._client.stopped(job)
         if barren:
             why = failure or f"{MISCARRIAGES} in a row died as they started ({_ended(exitcode)})"
             self._client.barren(why)
@@ -671,14 +675,15 @@ class LocalPool:
     def _settle_kills(self) -> None:
         now = time.monotonic()
         for job in list(self._kills):
-            if job.place is None:
-                del self._kills[job]  # it has ended, or was not begun
+            if job.place is None:  # it has ended, or was recalled, for it had not begun
+                del self._kills[job]
+                if self._scheduler.withdraw(job):
+                    self._outstanding -= 1
+                    self._killed.add(job)
                 self._changed.notify_all()
                 continue
             window, number = job.place
             link: Link = self.links[window.worker]
-            if link.begun is None or link.begun < number:
-                continue
             if not window.blocked:
                 if not window.passing:
                     self._hold(link, window, now)

@@ -107,9 +107,14 @@ class Scheduler:
         self.ready.forget_one()
         return True
 
-    def drop(self, job: Job) -> None:
-        """Forget the outcome of *job*, which is being ended by other means."""
-        job.state = ENDED
+    def drain(self) -> list[Job]:
+        """Remove and return all jobs that wait."""
+        waiting: list[Job] = []
+        while (job := self.ready.first()) is not None:
+            self.ready.take()
+            job.state = ENDED
+            waiting.append(job)
+        return waiting
 
     def requeued(self) -> list[Job]:
         """Return the assigned jobs that were queued again since the last call."""
