@@ -21,10 +21,9 @@ def polyexec_create_context(name: str, options: Mapping[str, Any]) -> Context:
     from polyexec_process import _context
 
     reject_unknown(f"get_context({name!r})", options, ())
-    kinds = {
+    kinds: dict[str, type[_context.ProcessContext]] = {
         "fork": _context.ForkContext,
         "forkserver": _context.ForkServerContext,
         "spawn": _context.SpawnContext,
     }
-    kind: type[Context] = kinds[name]
-    return kind()
+    return kinds[name]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -25,12 +26,14 @@ class Birth:
     def settle(self) -> None:
         """Have this process look as one that multiprocessing started."""
         import multiprocessing.context
-        import multiprocessing.process as module
+        import multiprocessing.process
 
         if self.argv:
             sys.argv = list(self.argv)
-        if self.directory is not None and os.path.isdir(self.directory):
-            os.chdir(self.directory)
+        if self.directory is not None:
+            with contextlib.suppress(OSError):  # it may have been removed since
+                os.chdir(self.directory)
+        module: Any = multiprocessing.process
         process: Any = module.BaseProcess()
         process._name = self.name
         process._parent_pid = self.parent_pid
@@ -38,9 +41,9 @@ class Birth:
         process._popen = None
         process._config["authkey"] = module.AuthenticationString(self.authkey)
         process._config["daemon"] = False
-        state: Any = module
-        state._current_process = process
-        state._parent_process = module._ParentProcess(self.parent_name, self.parent_pid, None)  # type: ignore[attr-defined]  # what `parent_process` returns
-        state._children = set()
-        default: Any = multiprocessing.context._default_context  # type: ignore[attr-defined]  # as spawn.prepare does
+        module._current_process = process
+        module._parent_process = module._ParentProcess(self.parent_name, self.parent_pid, None)
+        module._children = set()
+        # As multiprocessing.spawn.prepare does.
+        default: Any = multiprocessing.context._default_context
         default.set_start_method(self.start_method, force=True)

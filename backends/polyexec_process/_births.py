@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyexec_process._nursery import be_nursery, interpreter_command, receive, send
@@ -94,7 +95,7 @@ class Births:
         import multiprocessing.spawn
 
         executable: Any = multiprocessing.spawn.get_executable()
-        path = [entry or os.getcwd() for entry in sys.path]
+        path = [entry or str(Path.cwd()) for entry in sys.path]
         source = f"import sys; sys.path[:] = {path!r}; from polyexec_process._nursery import main; "
         source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r})"
         sock.set_inheritable(True)

@@ -72,20 +72,34 @@ class ProcessContext(Context):
 
 
 if TYPE_CHECKING:
+    # What multiprocessing's contexts have besides is Any in Context.
+    class _Fork(ProcessContext):
+        """Nothing."""
 
-    class _Fork(Context):
-        """Context: what multiprocessing's context has besides is Any there."""
+    class _Spawn(ProcessContext):
+        """Nothing."""
 
-    _Spawn = _ForkServer = _Fork
+    class _ForkServer(ProcessContext):
+        """Nothing."""
+
 else:
+    #: What must not come from multiprocessing's contexts.
+    _OURS = (
+        "Pool",
+        "allow_connection_pickling",
+        "cpu_count",
+        "freeze_support",
+        "get_context",
+        "get_logger",
+        "get_start_method",
+        "log_to_stderr",
+        "set_start_method",
+    )
 
     def _standard(kind: type) -> type:
-        """Return Context with the objects of multiprocessing's context *kind* in it."""
-        ours = ("Pool", "get_context", "cpu_count", "get_start_method", "set_start_method")
-        ours += ("freeze_support", "get_logger", "log_to_stderr", "allow_connection_pickling")
-        names = {name: getattr(Context, name) for name in ours}
-        names |= {name: getattr(ProcessContext, name) for name in vars(ProcessContext)
-                  if not name.startswith("__")}
+        """Return ProcessContext with the objects of multiprocessing's context *kind* in it."""
+        names = {name: getattr(Context, name) for name in _OURS}
+        names |= {name: value for name, value in vars(ProcessContext).items() if name[:2] != "__"}
         return type(kind.__name__, (kind, ProcessContext), names)
 
     _Fork = _standard(multiprocessing.context.ForkContext)

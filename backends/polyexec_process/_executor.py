@@ -8,29 +8,27 @@ import multiprocessing.process
 import os
 import pickle
 import signal
-import socket
 import sys
-import threading
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyexec import Executor, InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
+from polyexec import Executor
 from polyexec.arguments import need_callable, positive, reject_unknown
 from polyexec.context import usable_cpus
-from polyexec.scheduling import Job
-from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births
-from polyexec_process._frames import NONE, UNREADABLE, VALUE
+from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
-from polyexec_process._pool import LocalPool, Lost
+from polyexec_process._pool import LocalPool
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
 
     from polyexec import Task
+    from polyexec.scheduling import Job
     from polyexec_process._context import ProcessContext
-    from polyexec_process._link import Answer
 
 _OPTIONS = (
     "env",
@@ -42,185 +40,6 @@ _OPTIONS = (
     "max_tasks_per_child",
     "on_worker_lost",
 )
-
-
-class _Crew:
-    """The pool's client: turns tasks into jobs, and answers into outcomes.
-
-    It refers to the executor but weakly; only tasks may keep that alive.
-    """
-
-    def __init__(self, executor: ProcessExecutor, *, breaks: bool) -> None:
-        self._executor = weakref.ref(executor)
-        self._breaks = breaks
-        self._table = FunctionTable()
-        self._numbers: dict[bytes, int] = {}
-        self._functions: list[bytes] = [b""]
-        #: The number of each callable that must be sent with every task, by its type.
-        self._kinds: dict[type, int] = {}
-        self.pool: LocalPool
-
-    def job(self, task: Task) -> Job:
-        """Return *task* as a job."""
-        encoded = self._table.encode(task.fn)
-        digest = encoded.digest
-        options = task.options
-        if digest is None:
-            kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            payload = dumps((task.fn, task.args, task.kwargs))
-        else:
-            known = self._numbers.get(digest)
-            kind = self._number(digest, encoded.data) if known is None else known
-            payload = dumps((task.args, task.kwargs))
-        return Job(kind, payload, task, options.priority, options.timeout)
-
-    def _number(self, digest: bytes, data: bytes) -> int:
-        # Two threads may both come here with one function; two numbers for it do no harm.
-        self._functions.append(data)
-        number = self._numbers[digest] = len(self._functions) - 1
-        return number
-
-    # -- what the pool tells ---------------------------------------------------------------------
-
-    def functions(self, number: int) -> bytes:
-        return self._functions[number]
-
-    def started(self, jobs: list[Job], worker: str) -> None:
-        for job in jobs:
-            job.owner.start(worker)
-
-    def unstarted(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.owner.unstart()
-
-    def ended(self, job: Job, answer: Answer) -> None:
-        task = _released(job)
-        status, _, data = answer
-        if status == NONE:
-            task.succeed(None)
-        elif status == VALUE:
-            try:
-                result = loads(data)
-            except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
-                failure = UnpicklableError(
-                    f"the result of {task.name!r} arrived but can't be unpickled here: {error}; "
-                    "return what unpickles in the submitting process"
-                )
-                failure.__cause__ = error
-                if self._breaks:
-                    self._break(failure)
-                task.fail(failure)
-            else:
-                task.succeed(result)
-        else:
-            error = loads_exception(data, task.executor.remote_traceback)
-            if status == UNREADABLE and self._breaks:
-                self._break(error)
-            task.fail(error)
-
-    def lost(self, job: Job, lost: Lost) -> None:
-        task = _released(job)
-        attempts = task.future.attempts
-        error = WorkerLostError(
-            f"{_fate(lost)} while running {task.name!r} (attempt {attempts} of "
-            f"{task.options.retries + 1}); use options(retries=) to have it run again"
-            + (f"\n\n{lost.dump}" if lost.dump else ""),
-            pid=lost.pid,
-            exitcode=lost.exitcode,
-            host=socket.gethostname(),
-            task=task.name,
-            attempts=attempts,
-            dump=lost.dump,
-        )
-        if self._breaks:
-            self._break(error)
-        task.lose(error)
-
-    def timed_out(self, job: Job) -> None:
-        task = _released(job)
-        task.fail(
-            TaskTimeoutError(
-                f"{task.name!r} ran longer than its timeout of {task.options.timeout:g} seconds "
-                "and was stopped; give it more, or do less in it"
-            )
-        )
-
-    def stopped(self, job: Job) -> None:
-        _released(job).cancel()
-
-    def worker_started(self, worker: str) -> None:
-        executor = self._executor()
-        if executor is not None:
-            executor.worker_started(worker)
-
-    def worker_lost(self, lost: Lost, job: Job | None) -> None:
-        executor = self._executor()
-        if executor is None:
-            return
-        doing = "while it was idle" if job is None else "while running a task"
-        error = WorkerLostError(
-            f"{_fate(lost)} {doing}", pid=lost.pid, exitcode=lost.exitcode, dump=lost.dump
-        )
-        executor.worker_lost(lost.worker, error)
-        if self._breaks:
-            self._break(error)
-
-    def unprepared(self, worker: str, error: bytes) -> None:
-        executor = self._executor()
-        self.pool.terminate(signal.SIGKILL)
-        if executor is None:
-            return
-        cause = loads_exception(error, executor.remote_traceback)
-        failure = _BrokenByInitializer(
-            f"the initializer of {worker!r} failed with {cause!r}, so the executor is not usable "
-            "any more; mend it and make a new one"
-        )
-        failure.__cause__ = cause
-        executor.mark_broken(failure)
-
-    def barren(self, why: str) -> None:
-        executor = self._executor()
-        self.pool.terminate(signal.SIGKILL)
-        if executor is not None:
-            executor.mark_broken(
-                concurrent.futures.process.BrokenProcessPool(
-                    f"no more workers can be had, for {why}; make a new executor"
-                )
-            )
-
-    def _break(self, error: BaseException) -> None:
-        executor = self._executor()
-        self.pool.terminate(signal.SIGTERM)
-        if executor is not None:
-            failure = concurrent.futures.process.BrokenProcessPool(
-                f"{error}; with on_worker_lost='break' that ends the executor: make a new one"
-            )
-            failure.__cause__ = error
-            executor.mark_broken(failure)
-
-
-def _released(job: Job) -> Task:
-    """Return the task of *job*, which has ended: its future must not keep the executor alive."""
-    task: Task = job.owner
-    job.owner, job.payload = None, b""
-    return task
-
-
-class _BrokenByInitializer(InitializerError, concurrent.futures.process.BrokenProcessPool):
-    """Raised when a worker's initializer failed, which leaves its executor unusable."""
-
-
-def _fate(lost: Lost) -> str:
-    who = f"worker {lost.worker!r} (pid {lost.pid})"
-    if lost.exitcode is None:
-        return f"{who} was lost"
-    if lost.exitcode >= 0:
-        return f"{who} exited with code {lost.exitcode}"
-    try:
-        name = signal.Signals(-lost.exitcode).name
-    except ValueError:
-        name = f"signal {-lost.exitcode}"
-    return f"{who} was killed by {name}"
 
 
 if TYPE_CHECKING:
@@ -264,11 +83,13 @@ class ProcessExecutor(Executor, _Standard):
         }
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        self._crew = _Crew(self, breaks=lost == "break")
+        self._crew = Crew(self, breaks=lost == "break")
         self._pool = self._crew.pool = LocalPool(
             self._max_workers,
             self._crew,
-            _births(context, initializer, tuple(initargs), _checked_env(options), self._max_workers),
+            _births(
+                context, initializer, tuple(initargs), _checked_env(options), self._max_workers
+            ),
             _prepare(context, initializer, tuple(initargs)),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
@@ -294,7 +115,7 @@ class ProcessExecutor(Executor, _Standard):
         job: Job | None = getattr(task.future, "job", None)
         if job is None or not self._pool.withdraw(job):
             return False
-        _released(job)
+        released(job)
         return True
 
     def cancel_running(self, task: Task) -> bool:
@@ -356,7 +177,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _remote_traceback(text: str) -> BaseException:
-    return concurrent.futures.process._RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined]  # what people look for
+    module: Any = concurrent.futures.process
+    root: BaseException = module._RemoteTraceback(f'\n"""\n{text}"""')
+    return root
 
 
 def _births(
@@ -388,7 +211,7 @@ def _prepare(
                 bytes(current.authkey),
                 None if forked or initializer is None else dumps_for_heir((initializer, initargs)),
                 argv=[] if forked else list(sys.argv),
-                directory=None if forked else os.getcwd(),
+                directory=None if forked else str(Path.cwd()),
             )
         )
 

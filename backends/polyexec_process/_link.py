@@ -6,33 +6,43 @@ import contextlib
 import fcntl
 import mmap
 import os
-import signal
 import tempfile
 from collections import deque
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec.waiting import wait_in_slices
 from polyexec_process._frames import (
     ANSWER,
     BEGUN,
     BEGUN_AT,
+    CLEAR,
+    ENTRY,
     FLOOR,
+    FUNCTION,
+    JOBS,
     LIMIT,
+    MESSAGE,
     NOTHING_BEGUN,
+    NUMBER,
+    OWN_FUNCTION,
     PAGE_SIZE,
 )
+from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
+    import signal
     import threading
 
-    from polyexec.scheduling import Window
+    from polyexec.scheduling import Job, Window
+    from polyexec_process._client import Client
 
 _PIPE_SIZE = 1 << 20
 _READ = 1 << 18
 _MOST_AT_ONCE = 1 << 24
 _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
+#: How many bytes of functions a worker keeps.
+FUNCTION_BYTES = 64 << 20
 
 
 class Answer(NamedTuple):
@@ -41,54 +51,6 @@ class Answer(NamedTuple):
     status: int
     elapsed: float
     data: bytes
-
-
-class WorkerProcess:
-    """A worker, to those who know `multiprocessing.Process`."""
-
-    daemon = False
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self.name: str = link.name
-
-    def __repr__(self) -> str:
-        return f"<WorkerProcess name={self.name!r} pid={self._link.pid}>"
-
-    @property
-    def pid(self) -> int | None:
-        """Its process's number; waits until there is one."""
-        link = self._link
-        with link.changed:
-            wait_in_slices(partial(link.changed.wait_for, lambda: link.pid or link.dead))
-        return link.pid
-
-    ident = pid
-
-    @property
-    def exitcode(self) -> int | None:
-        """Its exit code, negative for a signal, None while it runs."""
-        return self._link.exitcode
-
-    def is_alive(self) -> bool:
-        """Return whether it has not ended."""
-        return not self._link.dead
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, *timeout* seconds at most."""
-        link = self._link
-        with link.changed:
-            wait_in_slices(partial(link.changed.wait_for, lambda: link.dead), timeout)
-
-    def terminate(self) -> None:
-        """End it by SIGTERM."""
-        if self.pid is not None and self.is_alive():
-            self._link.signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        if self.pid is not None and self.is_alive():
-            self._link.signal(signal.SIGKILL)
 
 
 class Link:
@@ -104,10 +66,10 @@ class Link:
         self.dead: bool = False
         self.window: Window = window
         self.process: WorkerProcess = WorkerProcess(self)
-        self.known: set[int] = set()
-        self.known_bytes: int = 0
+        self._known: set[int] = set()
+        self._known_bytes: int = 0
         self.leaving: bool = False
-        self.idle: bool = False
+        self.idle: bool = True
         self.done: int = 0
         self.since: float = 0.0
         #: Since when it is held back, until it is certain what it had begun by then.
@@ -168,6 +130,33 @@ class Link:
                 return False
             self.out.popleft()
         return True
+
+    def message(self, jobs: list[Job], functions: Client) -> bytes:
+        """Return *jobs* as a message, after those of *functions* that the worker lacks."""
+        lessons: list[bytes] = []
+        known, pack = self._known, ENTRY.pack
+        entries: list[bytes] = []
+        payloads: list[bytes] = []
+        size = MESSAGE.size
+        for job in jobs:
+            which, payload = job.kind, job.payload
+            if which > 0 and which not in known:
+                lessons += self._teach(which, functions.function(which))
+            entries.append(pack(len(payload), max(which, OWN_FUNCTION)))
+            payloads.append(payload)
+            size += ENTRY.size + len(payload)
+        return b"".join([*lessons, MESSAGE.pack(size, JOBS, len(jobs)), *entries, *payloads])
+
+    def _teach(self, which: int, data: bytes) -> list[bytes]:
+        messages: list[bytes] = []
+        if self._known_bytes + len(data) > FUNCTION_BYTES and self._known:
+            self._known.clear()
+            self._known_bytes = 0
+            messages.append(MESSAGE.pack(MESSAGE.size, CLEAR, 0))
+        self._known.add(which)
+        self._known_bytes += len(data)
+        size = MESSAGE.size + NUMBER.size + len(data)
+        return [*messages, MESSAGE.pack(size, FUNCTION, 0), NUMBER.pack(which), data]
 
     def hold_back(self, begun: int) -> None:
         """Have the worker pass over all that it was sent, after number *begun*."""
@@ -241,6 +230,31 @@ class Link:
         at: int = self.words[BEGUN_AT]
         return at * 1e-9
 
+    @property
+    def last_begun(self) -> int:
+        """The number of the job that it began last, before the first if it began none since."""
+        begun = self.begun
+        return self.window.first - 1 if begun is None else begun
+
+    @property
+    def running(self) -> Job | None:
+        """The job that it has begun, and not answered."""
+        begun = self.begun
+        return None if begun is None else self.window.at(begun)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what users are told of a worker; its memory is in bytes."""
+        job = self.running
+        state = "starting" if not self.ready else "idle" if job is None else "busy"
+        return {
+            "name": self.name,
+            "pid": self.pid,
+            "state": "leaving" if self.leaving else state,
+            "task": None if job is None else job.owner.name,
+            "tasks_done": self.done,
+            "memory": resident(self.pid),
+        }
+
     def last_words(self) -> str | None:
         """Return what faulthandler wrote as the worker died, None if nothing."""
         dump = os.pread(self._dump, _DUMP_SIZE, 0)
@@ -263,10 +277,19 @@ class Link:
         self.out.clear()
 
 
+def resident(pid: int | None) -> int:
+    """Return how many bytes of memory a process holds, 0 where that can't be told."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_bytes().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _memory(name: str) -> int:
     """Return a descriptor of new memory, which the kernel frees with its last holder."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name)
     fd, path = tempfile.mkstemp(prefix=name)
-    os.unlink(path)
+    Path(path).unlink()
     return fd

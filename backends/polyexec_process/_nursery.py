@@ -144,7 +144,7 @@ class Nursery:
         try:
             signal.set_wakeup_fd(-1)
             self._sock.close()
-            code = be_worker(*fds, initializer=self._initializer)
+            code = be_worker(fds, self._initializer)
         except BaseException:  # noqa: BLE001 - it must never return into the nursery's loop
             import traceback
 
@@ -154,9 +154,9 @@ class Nursery:
 
     def _spawn(self, fds: list[int]) -> int:
         for fd in fds:
-            os.set_inheritable(fd, True)
+            os.set_inheritable(fd, True)  # noqa: FBT003 - its only signature
         source = f"import os, sys; sys.path[:] = {sys.path!r}; "
-        source += f"from polyexec_process._nursery import be_worker; os._exit(be_worker{(*fds,)!r})"
+        source += f"from polyexec_process._nursery import be_worker; os._exit(be_worker({fds!r}))"
         return os.posix_spawn(
             self._executable,
             interpreter_command(self._executable, source),
@@ -182,14 +182,9 @@ class Nursery:
                 os.killpg(pid, signal.SIGKILL)
 
 
-def be_worker(
-    jobs: int,
-    answers: int,
-    page: int,
-    dump: int,
-    initializer: Callable[[], object] | None = None,
-) -> int:
+def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
+    jobs, answers, page, dump = fds
     from polyexec_process._worker import run_worker
 
     with contextlib.suppress(OSError):

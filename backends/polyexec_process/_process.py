@@ -73,7 +73,7 @@ class _Call:
 
 
 def _revive(kind: type[Any], state: dict[str, Any], call: tuple[Any, ...]) -> Any:
-    process = kind.__new__(kind)
+    process = object.__new__(kind)
     process.__dict__.update(state)
     process._target, process._args, process._kwargs = call
     return process

@@ -164,7 +164,7 @@ class Worker:
             if page[LIMIT] <= number < page[FLOOR]:
                 answer = ANSWER.pack(0, PASSED_OVER, 0)
             else:
-                status = UNREADABLE
+                status, data = UNREADABLE, b""
                 try:
                     self._running = True
                     if which != OWN_FUNCTION:
@@ -176,7 +176,7 @@ class Worker:
                         status = ERROR
                         result = fn(*args, **kwargs)
                     if result is None:
-                        data, status = b"", NONE
+                        status = NONE
                     else:
                         data = _dumps(result)
                         status = VALUE
@@ -186,7 +186,7 @@ class Worker:
                     data = _dumps_exception(error)
                 spent = min((clock() - began) // 1000, _MOST_MICROSECONDS)
                 answer = ANSWER.pack(len(data), status, spent) + data
-                result = args = kwargs = fn = data = None
+                result = args = kwargs = fn = None
             start = end
             number += 1
             self._begun = number

@@ -12,9 +12,9 @@ from polyexec._current import here
 from polyexec._ledger import Ledger
 from polyexec._mapping import MapMixin
 from polyexec._observers import Observers, task_wrapper
-from polyexec.errors import RemoteTraceback
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
+from polyexec.errors import RemoteTraceback
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
 from polyexec.task import NO_OPTIONS, Task, TaskOptions
 

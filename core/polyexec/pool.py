@@ -251,7 +251,9 @@ class Pool(multiprocessing.pool.Pool):
 
 
 def _remote_traceback(text: str) -> BaseException:
-    return multiprocessing.pool.RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined]  # what people look for
+    module: Any = multiprocessing.pool
+    root: BaseException = module.RemoteTraceback(f'\n"""\n{text}"""')
+    return root
 
 
 class ThreadPool(Pool, multiprocessing.pool.ThreadPool):

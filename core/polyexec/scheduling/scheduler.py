@@ -153,9 +153,7 @@ class Scheduler:
                 continue
             kind = job.kind
             known = durations.get(kind)
-            durations[kind] = (
-                seconds if known is None else known + NEWEST * (seconds - known)
-            )
+            durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
             job.state, job.place = ENDED, None
             ended.append(job)
             window.blocked = False
@@ -204,26 +202,35 @@ class Scheduler:
         held = len(window.entries)
         if window.blocked or window.left == 0 or (window.starting and held):
             return []
-        ready, durations = self.ready, self._durations
-        room = min(MAX_BATCH, MAX_WINDOW - held, -(-len(ready) // (2 * len(self._windows))))
+        room = min(MAX_BATCH, MAX_WINDOW - held, -(-len(self.ready) // (2 * len(self._windows))))
         if window.starting:
             room = 1
-        elif window.left is not None:
+        if window.left is not None:
             room = min(room, window.left)
+        jobs = self._take(room, window, held)
+        if window.left is not None:
+            window.left -= len(jobs)
+        number = window.sent
+        for job in jobs:
+            job.state = ASSIGNED
+            job.place = (window, number)
+            number += 1
+        window.entries.extend(jobs)
+        return jobs
+
+    def _take(self, room: int, window: Window, held: int) -> list[Job]:
+        """Return up to *room* jobs that together take as long as *window* has time for."""
+        ready, durations = self.ready, self._durations
         load, limit = window.load, min(HORIZON, window.load + MESSAGE)
         jobs: list[Job] = []
-        while len(jobs) < room:
-            job = ready.first()
-            if job is None:
-                break
+        while len(jobs) < room and (job := ready.first()) is not None:
             expected = durations.get(job.kind)
             if expected is None or expected > LONG or job.timeout is not None:
-                if held or jobs:
-                    break
-                ready.take()
-                job.estimate = HORIZON
-                load += HORIZON
-                jobs.append(job)
+                if not held and not jobs:  # else it waits until it can go alone
+                    ready.take()
+                    job.estimate = HORIZON
+                    load += HORIZON
+                    jobs.append(job)
                 break
             if load + expected > limit and (jobs or held > 1):
                 break
@@ -231,15 +238,7 @@ class Scheduler:
             job.estimate = expected
             load += expected
             jobs.append(job)
-        number = window.sent
-        for job in jobs:
-            job.state = ASSIGNED
-            job.place = (window, number)
-            number += 1
-        window.entries.extend(jobs)
         window.load = load
-        if window.left is not None:
-            window.left -= len(jobs)
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:

@@ -18,7 +18,18 @@ class Window:
     still answers that it passed it over.
     """
 
-    __slots__ = ("blocked", "entries", "first", "floor", "left", "load", "passing", "progressed_at", "starting", "worker")
+    __slots__ = (
+        "blocked",
+        "entries",
+        "first",
+        "floor",
+        "left",
+        "load",
+        "passing",
+        "progressed_at",
+        "starting",
+        "worker",
+    )
 
     def __init__(self, worker: Any, left: int | None) -> None:
         self.worker: Any = worker

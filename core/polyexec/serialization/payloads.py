@@ -9,6 +9,7 @@ what must travel by value. Once modules are registered to be pickled by value, i
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 from polyexec.errors import UnpicklableError
@@ -21,7 +22,6 @@ __all__ = ["dumps", "loads"]
 PROTOCOL = 5
 #: How pickle says that something can't be pickled.
 _REFUSALS = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
-_MAIN_MODULES = (b"__main__", b"__mp_main__")
 
 
 def dumps(
@@ -39,7 +39,7 @@ def dumps(
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         data = _by_value(obj, buffers, keep, error)
     else:
-        if any(name in data for name in _MAIN_MODULES) or _by_value_modules():
+        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
             data = _by_value(obj, buffers, keep, None)
     if buffer_callback is not None:
         for buffer in buffers:
@@ -75,9 +75,9 @@ def _by_value(
 
 
 def _by_value_modules() -> bool:
-    import cloudpickle
-
-    return bool(cloudpickle.list_registry_pickle_by_value())
+    # Who has registered a module has imported cloudpickle.
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
 
 
 def _short(obj: Any) -> str:

@@ -16,6 +16,7 @@ from polyexec.testing._gate import Address, pass_gate
 
 if TYPE_CHECKING:
     import contextvars
+    from collections.abc import Callable
 
 __all__ = ["pass_gate"]
 

@@ -60,9 +60,7 @@ def test_an_argument_that_kills_its_worker_fails_its_own_task(
     assert _still_works(executor, patience)
 
 
-def test_a_task_on_another_worker_survives(
-    context: Context, gate: Gate, patience: float
-) -> None:
+def test_a_task_on_another_worker_survives(context: Context, gate: Gate, patience: float) -> None:
     with context.Executor(2) as executor:
         victim = executor.submit(tasks.do_as_told, gate.address)
         gate.await_arrivals(1)
@@ -78,7 +76,9 @@ def test_many_deaths_among_many_tasks_cost_each_its_own(
     executor: Executor, patience: float
 ) -> None:
     futures = [
-        executor.submit(tasks.die, 1) if number % 50 == 25 else executor.submit(tasks.square, number)
+        executor.submit(tasks.die, 1)
+        if number % 50 == 25
+        else executor.submit(tasks.square, number)
         for number in range(500)
     ]
     for number, future in enumerate(futures):

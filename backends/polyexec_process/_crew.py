@@ -1,0 +1,191 @@
+"""The executor's side of the pool: turns tasks into jobs, and answers into outcomes."""
+
+from __future__ import annotations
+
+import concurrent.futures.process
+import signal
+import socket
+import weakref
+from typing import TYPE_CHECKING
+
+from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
+from polyexec.scheduling import Job
+from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
+from polyexec_process._frames import NONE, UNREADABLE, VALUE
+
+if TYPE_CHECKING:
+    from polyexec import Task
+    from polyexec_process._client import Lost
+    from polyexec_process._executor import ProcessExecutor
+    from polyexec_process._link import Answer
+    from polyexec_process._pool import LocalPool
+
+
+NO_ARGUMENTS = dumps(((), {}))
+
+
+class Crew:
+    """The pool's client: turns tasks into jobs, and answers into outcomes.
+
+    It refers to the executor but weakly; only tasks may keep that alive.
+    """
+
+    def __init__(self, executor: ProcessExecutor, *, breaks: bool) -> None:
+        self._executor = weakref.ref(executor)
+        self._breaks = breaks
+        self._table = FunctionTable()
+        self._numbers: dict[bytes, int] = {}
+        self._functions: list[bytes] = [b""]
+        #: The number of each callable that must be sent with every task, by its type.
+        self._kinds: dict[type, int] = {}
+        self.pool: LocalPool
+
+    def job(self, task: Task) -> Job:
+        """Return *task* as a job."""
+        encoded = self._table.encode(task.fn)
+        digest = encoded.digest
+        options = task.options
+        if digest is None:
+            kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
+            payload = dumps((task.fn, task.args, task.kwargs))
+        else:
+            known = self._numbers.get(digest)
+            kind = self._number(digest, encoded.data) if known is None else known
+            args, kwargs = task.args, task.kwargs
+            payload = dumps((args, kwargs)) if args or kwargs else NO_ARGUMENTS
+        return Job(kind, payload, task, options.priority, options.timeout)
+
+    def _number(self, digest: bytes, data: bytes) -> int:
+        # Two threads may both come here with one function; two numbers for it do no harm.
+        self._functions.append(data)
+        number = self._numbers[digest] = len(self._functions) - 1
+        return number
+
+    # -- what the pool tells ---------------------------------------------------------------------
+
+    def function(self, number: int) -> bytes:
+        return self._functions[number]
+
+    def started(self, jobs: list[Job], worker: str) -> None:
+        for job in jobs:
+            job.owner.start(worker)
+
+    def unstarted(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            job.owner.unstart()
+
+    def ended(self, job: Job, answer: Answer) -> None:
+        task = released(job)
+        status, _, data = answer
+        if status == NONE:
+            task.succeed(None)
+        elif status == VALUE:
+            try:
+                result = loads(data)
+            except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
+                unreadable = UnpicklableError(
+                    f"the result of {task.name!r} arrived but can't be unpickled here: {error}; "
+                    "return what unpickles in the submitting process"
+                )
+                unreadable.__cause__ = error
+                if self._breaks:
+                    self._break(unreadable)
+                task.fail(unreadable)
+            else:
+                task.succeed(result)
+        else:
+            failure = loads_exception(data, task.executor.remote_traceback)
+            if status == UNREADABLE and self._breaks:
+                self._break(failure)
+            task.fail(failure)
+
+    def lost(self, job: Job, lost: Lost) -> None:
+        task = released(job)
+        attempts = task.future.attempts
+        error = WorkerLostError(
+            f"{lost} while running {task.name!r} (attempt {attempts} of "
+            f"{task.options.retries + 1}); use options(retries=) to have it run again"
+            + (f"\n\n{lost.dump}" if lost.dump else ""),
+            pid=lost.pid,
+            exitcode=lost.exitcode,
+            host=socket.gethostname(),
+            task=task.name,
+            attempts=attempts,
+            dump=lost.dump,
+        )
+        if self._breaks:
+            self._break(error)
+        task.lose(error)
+
+    def timed_out(self, job: Job) -> None:
+        task = released(job)
+        task.fail(
+            TaskTimeoutError(
+                f"{task.name!r} ran longer than its timeout of {task.options.timeout:g} seconds "
+                "and was stopped; give it more, or do less in it"
+            )
+        )
+
+    def stopped(self, job: Job) -> None:
+        released(job).cancel()
+
+    def worker_started(self, worker: str) -> None:
+        executor = self._executor()
+        if executor is not None:
+            executor.worker_started(worker)
+
+    def worker_lost(self, lost: Lost, job: Job | None) -> None:
+        executor = self._executor()
+        if executor is None:
+            return
+        doing = "while it was idle" if job is None else "while running a task"
+        error = WorkerLostError(
+            f"{lost} {doing}", pid=lost.pid, exitcode=lost.exitcode, dump=lost.dump
+        )
+        executor.worker_lost(lost.worker, error)
+        if self._breaks:
+            self._break(error)
+
+    def unprepared(self, worker: str, error: bytes) -> None:
+        executor = self._executor()
+        self.pool.terminate(signal.SIGKILL)
+        if executor is None:
+            return
+        cause = loads_exception(error, executor.remote_traceback)
+        failure = BrokenInitializerError(
+            f"the initializer of {worker!r} failed with {cause!r}, so the executor is not usable "
+            "any more; mend it and make a new one"
+        )
+        failure.__cause__ = cause
+        executor.mark_broken(failure)
+
+    def barren(self, why: str) -> None:
+        executor = self._executor()
+        self.pool.terminate(signal.SIGKILL)
+        if executor is not None:
+            executor.mark_broken(
+                concurrent.futures.process.BrokenProcessPool(
+                    f"no more workers can be had, for {why}; make a new executor"
+                )
+            )
+
+    def _break(self, error: BaseException) -> None:
+        executor = self._executor()
+        self.pool.terminate(signal.SIGTERM)
+        if executor is not None:
+            failure = concurrent.futures.process.BrokenProcessPool(
+                f"{error}; with on_worker_lost='break' that ends the executor: make a new one"
+            )
+            failure.__cause__ = error
+            executor.mark_broken(failure)
+
+
+def released(job: Job) -> Task:
+    """Return the task of *job*, which has ended: its future must not keep the executor alive."""
+    task: Task = job.owner
+    job.owner, job.payload = None, b""
+    return task
+
+
+class BrokenInitializerError(InitializerError, concurrent.futures.process.BrokenProcessPool):
+    """Raised when a worker's initializer failed, which leaves its executor unusable."""

@@ -1,0 +1,113 @@
+"""Sees to what no event tells: jobs that take too long, and workers that have nothing to do."""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from polyexec.scheduling import Job, Scheduler
+    from polyexec_process._link import Link
+    from polyexec_process._pool import LocalPool
+
+#: How many seconds a worker may be silent before what waits behind its job is recalled.
+PATIENCE: Final = 0.02
+#: How often, in seconds, the reactor looks while there is something to watch.
+TICK: Final = 0.01
+#: How many seconds a processor may take to let another see what it stored; by far.
+MOMENT: Final = 0.001
+
+
+class Overseer:
+    """Holds back, recalls, kills and retires; its pool calls it with the lock held."""
+
+    def __init__(self, pool: LocalPool, scheduler: Scheduler, idle_timeout: float | None) -> None:
+        self._pool = pool
+        self._scheduler = scheduler
+        self._idle_timeout = idle_timeout
+        #: How many jobs with a timeout the workers hold.
+        self.timed: int = 0
+        #: Jobs to stop, and whether because they ran out of time.
+        self.kills: dict[Job, bool] = {}
+        #: Jobs that were stopped for somebody who waits to hear it.
+        self.killed: set[Job] = set()
+
+    def look(self) -> float | None:
+        """Do what is due; return how many seconds may pass until the next look, None for any."""
+        now = time.monotonic()
+        waits = [self._look_at(link, now) for link in list(self._pool.links.values())]
+        if self.timed:
+            waits.append(TICK)
+        if self.kills:
+            waits.append(MOMENT)
+            self._settle_kills(now)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _look_at(self, link: Link, now: float) -> float | None:
+        pool, window = self._pool, link.window
+        if link.out and link not in pool.writing:
+            pool.writing.add(link)
+            pool.selector.register(link.jobs, selectors.EVENT_WRITE, partial(pool.write_more, link))
+        if window.entries:
+            if self.timed:
+                self._time(link, now)
+            if self._holds(link, now):
+                return MOMENT
+            return TICK if len(window.entries) > 1 or not link.ready else None
+        if self._idle_timeout is None or link.leaving or not link.ready:
+            return None
+        left = link.since + self._idle_timeout - now
+        if left <= 0:
+            pool.retire(link)
+            return None
+        return left
+
+    def _time(self, link: Link, now: float) -> None:
+        """Have the job that *link* runs stopped, if its time is up."""
+        job = link.running
+        if job is None or job.timeout is None or job in self.kills:
+            return
+        if now - link.begun_at > job.timeout:
+            self.kills[job] = True
+
+    def _holds(self, link: Link, now: float) -> bool:
+        """Hold back a worker whose jobs wait for long; return whether one is being held back."""
+        window = link.window
+        if link.held is not None:
+            if now - link.held >= MOMENT:
+                self._scheduler.recalled(window, link.last_begun)
+                link.held = None
+                self._pool.dispatch()
+            return True
+        late = not link.ready and self._pool.idle and now - window.progressed_at > PATIENCE
+        stalled = self._scheduler.is_stalled(window, now, PATIENCE) and not link.leaving
+        if stalled or (late and not window.blocked):
+            self._hold(link, now)
+            return True
+        return False
+
+    def _hold(self, link: Link, now: float) -> None:
+        link.hold_back(link.last_begun)
+        self._scheduler.recall(link.window)
+        link.held = now
+
+    def _settle_kills(self, now: float) -> None:
+        pool = self._pool
+        for job in list(self.kills):
+            if job.place is None:  # it has ended, or was recalled, for it had not begun
+                del self.kills[job]
+                if self._scheduler.withdraw(job):
+                    pool.outstanding -= 1
+                    self.killed.add(job)
+                pool.changed.notify_all()
+                continue
+            window, number = job.place
+            link = pool.links[window.worker]
+            if not window.blocked:
+                if not window.passing:
+                    self._hold(link, now)
+            elif link.held is None and link.begun == number:
+                link.signal(signal.SIGKILL)
