@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from polyexec.serialization.namespaces import adopt
+
 
 @dataclass
 class Birth:
@@ -28,6 +30,9 @@ class Birth:
         import multiprocessing.context
         import multiprocessing.process
 
+        # Functions of the program's main module travel by value, and find their globals here.
+        forked = self.start_method == "fork"
+        adopt("__main__", vars(sys.modules["__main__"]) if forked else {})
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:

@@ -72,6 +72,9 @@ class Births:
             os.waitpid(self.pid, 0)
 
     def _fork(self, sock: socket.socket, initializer: Callable[[], object] | None) -> int:
+        # What every worker needs, loaded once and inherited.
+        from polyexec_process import _birth, _worker  # noqa: F401
+
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             # What is in the buffers is the parent's to write.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections import ChainMap
+import pickle
 from multiprocessing import context, resource_sharer
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from polyexec.serialization import dumps as dumps_by_value
+from polyexec.serialization import dumps as plain_dumps
 
 
 class _Heir:
@@ -43,14 +42,10 @@ def dumps_inheritable(obj: Any) -> bytes:
 
 
 def _dumps_by_value(obj: Any) -> bytes:
-    import cloudpickle
+    from polyexec.serialization.namespaces import dumps_by_value
 
-    file = io.BytesIO()
-    pickler: Any = cloudpickle.Pickler(file)
     extra: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined]  # registered types
-    pickler.dispatch_table = ChainMap(extra, pickler.dispatch_table)
     try:
-        pickler.dump(obj)
+        return dumps_by_value(obj, pickle.HIGHEST_PROTOCOL, reducers=extra)
     except Exception:  # noqa: BLE001 - the user's reducers; this says what is wrong
-        return dumps_by_value(obj)
-    return file.getvalue()
+        return plain_dumps(obj)

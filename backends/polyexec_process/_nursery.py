@@ -216,6 +216,8 @@ def be_nursery(
 
 def main(fd: int, parent: int, method: str, preload: list[str]) -> None:
     """Be the nursery of a fresh interpreter."""
+    if method == "forkserver":  # what every worker needs, loaded once and inherited
+        from polyexec_process import _birth, _worker  # noqa: F401
     for name in preload:
         with contextlib.suppress(ImportError):  # as multiprocessing's fork server does
             __import__(name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from functools import partial
+from typing import TYPE_CHECKING
 
 from polyexec.waiting import wait_in_slices
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Room:
@@ -37,6 +40,8 @@ class Room:
 
     async def acquire_async(self) -> None:
         """Take one place; waits without blocking the loop."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         while not self.try_acquire():
             sleeper = (loop, asyncio.Event())

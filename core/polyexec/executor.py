@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-import asyncio
 import concurrent.futures
+import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from polyexec import _exit
@@ -172,9 +172,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     ) -> None:
         # Ctrl-C must end the program now, not when the running tasks have ended; a coroutine that
         # is cancelled, by Ctrl-C or else, must not block its loop until then.
-        interrupted = kind is not None and issubclass(
-            kind, KeyboardInterrupt | asyncio.CancelledError
-        )
+        interrupted = kind is not None and issubclass(kind, _interruptions())
         if interrupted:
             self._ledger.drops_at_exit = True  # though the program may catch it, and go on
         self.shutdown(wait=not interrupted, cancel_futures=interrupted)
@@ -303,4 +301,10 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
 
 def _loop_runs_here() -> bool:
-    return asyncio._get_running_loop() is not None
+    asyncio = sys.modules.get("asyncio")  # which takes long to import, and most never need
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _interruptions() -> tuple[type[BaseException], ...]:
+    asyncio = sys.modules.get("asyncio")
+    return (KeyboardInterrupt,) if asyncio is None else (KeyboardInterrupt, asyncio.CancelledError)

@@ -58,11 +58,11 @@ def _by_value(
     keep: Callable[[pickle.PickleBuffer], Any] | None,
     first: Exception | None,
 ) -> bytes:
-    import cloudpickle
+    from polyexec.serialization.namespaces import dumps_by_value
 
     buffers.clear()
     try:
-        data: bytes = cloudpickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+        data = dumps_by_value(obj, PROTOCOL, keep)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         cause = first or error
         if not isinstance(cause, _REFUSALS):

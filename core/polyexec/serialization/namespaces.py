@@ -1,0 +1,88 @@
+"""cloudpickle, but functions of one module share their globals wherever they arrive.
+
+cloudpickle gives each function that travels by value the globals that it refers to, as they were
+when it was pickled, and a namespace of its own to keep them in. So an initializer that sets a
+global would set it for nobody. Here all of one module's functions have one namespace in a process.
+What is delivered to a worker replaces what was delivered before, and nothing else: a value that
+code has set in the process itself stays.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as machinery
+
+if TYPE_CHECKING:
+    import pickle
+    import types
+    from collections.abc import Callable, Mapping
+
+__all__ = ["adopt", "dumps_by_value"]
+
+_namespaces: dict[str, dict[str, Any]] = {}
+_delivered: dict[str, dict[str, Any]] = {}
+
+
+def adopt(module: str, namespace: dict[str, Any]) -> None:
+    """Keep *module*'s functions' globals in *namespace*; what that holds counts as delivered."""
+    _namespaces[module] = namespace
+    _delivered[module] = dict(namespace)
+
+
+def dumps_by_value(
+    obj: Any,
+    protocol: int,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    reducers: Mapping[type, Callable[[Any], Any]] | None = None,
+) -> bytes:
+    """Return *obj* as bytes, with what has no name elsewhere by value; *reducers* go by type."""
+    file = io.BytesIO()
+    pickler: Any = _Pickler(file, protocol=protocol, buffer_callback=buffer_callback)
+    if reducers:
+        pickler.dispatch_table = pickler.dispatch_table.new_child(dict(reducers))
+    pickler.dump(obj)
+    return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+        reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
+        module = func.__module__
+        if module is None or func.__globals__ is not _namespace(module):
+            return reduced  # made by exec(), say, with globals of its own
+        return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
+
+
+def _namespace(module: str) -> dict[str, Any] | None:
+    known = _namespaces.get(module)
+    if known is not None:
+        return known
+    loaded = sys.modules.get(module)
+    return None if loaded is None else loaded.__dict__
+
+
+def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> Any:
+    namespace = _namespace(module)
+    if namespace is None:  # the module is there where the function comes from, and not here
+        namespace = {}
+        adopt(module, namespace)
+    for name, value in base.items():
+        namespace.setdefault(name, value)
+    return machinery._make_function(code, namespace, *rest)
+
+
+def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    slots = state[1]
+    namespace, delivered = function.__globals__, _delivered.get(slots["__module__"], {})
+    fresh = {
+        name: value
+        for name, value in slots["__globals__"].items()
+        if name not in namespace or (name in delivered and namespace[name] is delivered[name])
+    }
+    slots["__globals__"] = fresh
+    delivered.update(fresh)
+    machinery._function_setstate(function, state)
