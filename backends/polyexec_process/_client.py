@@ -66,3 +66,4 @@ class Client(Protocol):
 
     def function(self, number: int) -> bytes:
         """Return a function's bytes."""
+        raise NotImplementedError

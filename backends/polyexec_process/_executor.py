@@ -81,21 +81,21 @@ class ProcessExecutor(Executor, _Standard):
             else positive(name, options[name], "leave it out for no limit")
             for name in ("max_tasks_per_child", "max_memory_per_child")
         }
+        idle_timeout = _seconds("idle_timeout", options.get("idle_timeout"))
+        env = _checked_env(options)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
         self._crew = Crew(self, breaks=lost == "break")
         self._pool = self._crew.pool = LocalPool(
             self._max_workers,
             self._crew,
-            _births(
-                context, initializer, tuple(initargs), _checked_env(options), self._max_workers
-            ),
+            _births(context, initializer, tuple(initargs), env, self._max_workers),
             _prepare(context, initializer, tuple(initargs)),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
             max_tasks=limits["max_tasks_per_child"],
             max_memory=limits["max_memory_per_child"],
-            idle_timeout=_seconds("idle_timeout", options.get("idle_timeout")),
+            idle_timeout=idle_timeout,
         )
         _pools.add(self._pool)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing.context
 import pickle
-from multiprocessing import context, resource_sharer
+from multiprocessing import resource_sharer
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -23,7 +24,7 @@ class _Heir:
 
 def dumps_for_heir(obj: Any) -> bytes:
     """Return *obj* as bytes that one new process may unpickle, once."""
-    state: Any = context
+    state: Any = multiprocessing.context
     outer = state.get_spawning_popen()
     state.set_spawning_popen(_Heir())
     try:

@@ -221,6 +221,7 @@ def main(fd: int, parent: int, method: str, preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):  # as multiprocessing's fork server does
             __import__(name)
+    os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
     be_nursery(socket.socket(fileno=fd), parent, method)
 
 

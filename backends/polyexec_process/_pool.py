@@ -165,6 +165,9 @@ class LocalPool:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    #: What ProcessPoolExecutor's `_call_queue` has, for those who look.
+    join_thread = join
+
     def terminate(self, signum: signal.Signals) -> None:
         """Have all workers killed by *signum*; what they have ends as stopped."""
         with self.lock:

@@ -139,7 +139,7 @@ class Worker:
             logging.getLogger("concurrent.futures").critical(
                 "Exception in initializer:", exc_info=True
             )
-            self._write(_answer(UNPREPARED, _dumps_exception(error)))
+            self._failure = _dumps_exception(error)
             return False
         self._write(ANSWER.pack(0, READY, 0))
         return True
@@ -192,8 +192,14 @@ class Worker:
             self._begun = number
             self._write(answer)
 
+    def tell_failure(self) -> None:
+        """Say, as the last thing, that the initializer failed: all is over for us then."""
+        if self._failure is not None:
+            self._write(ANSWER.pack(len(self._failure), UNPREPARED, 0) + self._failure)
+
     #: The number of the next job.
     _begun = 0
+    _failure: bytes | None = None
 
 
 class _Unloadable:
@@ -219,10 +225,6 @@ def _dumps_exception(error: BaseException) -> bytes:
     return dumps_exception(error)
 
 
-def _answer(status: int, data: bytes) -> bytes:
-    return ANSWER.pack(len(data), status, 0) + data
-
-
 def _flush() -> None:
     """Let others see what tasks have printed, before this process sleeps."""
     for stream in (sys.stdout, sys.stderr):
@@ -245,8 +247,11 @@ def run_worker(
     faulthandler.enable(dump)
     atexit._clear()  # what the parent registered is the parent's
     gc.enable()
-    Worker(jobs, answers, page, initializer).serve()
-    return end_process()
+    worker = Worker(jobs, answers, page, initializer)
+    worker.serve()
+    code = end_process()
+    worker.tell_failure()
+    return code
 
 
 def end_process() -> int:

@@ -41,10 +41,12 @@ def dumps_by_value(
 ) -> bytes:
     """Return *obj* as bytes, with what has no name elsewhere by value; *reducers* go by type."""
     file = io.BytesIO()
-    pickler: Any = _Pickler(file, protocol=protocol, buffer_callback=buffer_callback)
+    kind: Any = _Pickler
     if reducers:
-        pickler.dispatch_table = pickler.dispatch_table.new_child(dict(reducers))
-    pickler.dump(obj)
+        # In the class, for that is where the pickler looks, once, as it is made.
+        table = _Pickler.dispatch_table.new_child(dict(reducers))
+        kind = type(_Pickler.__name__, (_Pickler,), {"dispatch_table": table})
+    kind(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
     return file.getvalue()
 
 

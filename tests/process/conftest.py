@@ -1,0 +1,31 @@
+"""Each test runs on every process context."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import polyexec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+collect_ignore_glob = ["test_*"] if sys.platform == "win32" else []
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    """Return a context's name."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def context(method: str) -> Iterator[polyexec.Context]:
+    """Return a context of processes."""
+    with polyexec.get_context(method) as context:
+        yield context

@@ -1,0 +1,115 @@
+"""Whole programs: how they end, and what they may define where."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.fakes import PATIENCE
+
+GLOBALS = """
+import polyexec
+
+offset = None
+
+
+def initialize(value):
+    global offset
+    offset = value
+
+
+def work(number):
+    return number + offset
+
+
+if __name__ == "__main__":
+    context = polyexec.get_context(METHOD)
+    with context.Executor(2, initializer=initialize, initargs=(100,)) as executor:
+        print(list(executor.map(work, range(3))))
+"""
+
+BUSY = """
+import os, signal
+import polyexec
+
+# Whoever runs the tests in the background has interrupts ignored, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def work():
+    print(os.getpid(), flush=True)
+    while True:
+        pass
+
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(2) as executor:
+        futures = [executor.submit(work) for _ in range(2)]
+        futures[0].result()
+"""
+
+
+def write(folder: Path, method: str, source: str) -> str:
+    file = folder / "program.py"
+    file.write_text(source.replace("METHOD", repr(method)), encoding="utf-8")
+    return str(file)
+
+
+def has_ended(pid: int) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)  # nothing tells of the end of somebody else's child
+    return False
+
+
+@pytest.mark.parametrize("how", ["file", "stdin"])
+def test_a_global_that_the_initializer_sets_is_the_tasks(
+    tmp_path: Path, method: str, how: str
+) -> None:
+    program = write(tmp_path, method, GLOBALS)
+    with Path(program).open(encoding="utf-8") as source:
+        run = subprocess.run(
+            [sys.executable, program] if how == "file" else [sys.executable, "-"],
+            stdin=source,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=4 * PATIENCE,
+        )
+    assert (run.stdout, run.stderr) == ("[100, 101, 102]\n", "")
+
+
+def test_busy_workers_end_with_a_killed_program(tmp_path: Path, method: str) -> None:
+    command = [sys.executable, write(tmp_path, method, BUSY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        pids = [int(program.stdout.readline()) for _ in range(2)]
+        program.kill()
+    assert all(has_ended(pid) for pid in pids)
+
+
+def test_an_interrupt_ends_the_program_and_its_workers(tmp_path: Path, method: str) -> None:
+    command = [sys.executable, write(tmp_path, method, BUSY)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        pids = [int(program.stdout.readline()) for _ in range(2)]
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=4 * PATIENCE)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert all(has_ended(pid) for pid in pids)

@@ -1,0 +1,136 @@
+"""How workers are born, what they are told, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import polyexec
+import tasks
+from core.fakes import PATIENCE
+from polyexec.testing import tasks as kit_tasks
+
+if TYPE_CHECKING:
+    from polyexec import Context
+
+
+def test_environment_variables_are_the_workers(context: Context) -> None:
+    with context.Executor(1, env={"POLYEXEC_TEST": "told"}) as executor:
+        assert executor.submit(os.getenv, "POLYEXEC_TEST").result(PATIENCE) == "told"
+    assert os.getenv("POLYEXEC_TEST") is None
+
+
+def test_blas_threads_are_capped_unless_the_user_has_a_say(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    with context.Executor(64) as executor:
+        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result(PATIENCE) == "1"
+        assert executor.submit(os.getenv, "MKL_NUM_THREADS").result(PATIENCE) == "7"
+
+
+def test_an_idle_worker_ends_and_another_takes_its_place(context: Context) -> None:
+    with context.Executor(1, idle_timeout=0.05) as executor:
+        executor.submit(int).result(PATIENCE)
+        (worker,) = executor._processes.values()
+        worker.join(PATIENCE)
+        assert worker.exitcode == 0
+        assert executor.submit(os.getpid).result(PATIENCE) != worker.pid
+
+
+def test_a_worker_that_grew_too_large_is_replaced(context: Context) -> None:
+    with context.Executor(1, max_memory_per_child=1) as executor:
+        pids = {executor.submit(os.getpid).result(PATIENCE) for _ in range(3)}
+    assert len(pids) > 1
+
+
+def test_workers_tell_what_they_do(context: Context) -> None:
+    with context.Executor(1) as executor:
+        pid = executor.submit(os.getpid).result(PATIENCE)
+        (worker,) = executor.workers()
+    assert (worker["pid"], worker["state"], worker["task"]) == (pid, "idle", None)
+    assert worker["tasks_done"] == 1
+    assert worker["memory"] > 1 << 20
+
+
+def test_an_executor_that_is_to_break_breaks_as_a_whole(context: Context) -> None:
+    executor = context.Executor(1, on_worker_lost="break")
+    with executor:
+        first = executor.submit(kit_tasks.die, 1)
+        with pytest.raises(polyexec.BrokenExecutor):
+            first.result(PATIENCE)
+        with pytest.raises(polyexec.BrokenExecutor):
+            executor.submit(int)
+
+
+def test_an_executor_whose_workers_can_not_start_says_so(context: Context) -> None:
+    with context.Executor(1, initializer=os._exit, initargs=(5,)) as executor:
+        error = executor.submit(int).exception(PATIENCE)
+    assert isinstance(error, polyexec.BrokenExecutor)
+    assert "exited with code 5" in str(error)
+
+
+def test_without_the_process_that_starts_workers_the_executor_is_broken(context: Context) -> None:
+    executor: Any = context.Executor(1)
+    with executor:
+        parent = executor.submit(os.getppid).result(PATIENCE)
+        running = executor.submit(signal.pause)
+        assert parent != os.getpid()
+        os.kill(parent, signal.SIGKILL)
+        assert isinstance(running.exception(PATIENCE), polyexec.BrokenExecutor)
+        with pytest.raises(polyexec.BrokenExecutor):
+            executor.submit(int).result(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"idle_timeout": -1}, "idle_timeout must be greater than 0"),
+        ({"idle_timeout": "1"}, "idle_timeout must be a number"),
+        ({"env": {"A": 1}}, "env must map strings to strings"),
+        ({"on_worker_lost": "panic"}, "on_worker_lost must be"),
+        ({"max_memory_per_child": 0}, "max_memory_per_child"),
+        ({"initargs": 3}, "initargs must be a tuple"),
+        ({"max_task_per_child": 3}, "max_tasks_per_child"),
+    ],
+)
+def test_a_wrong_option_is_refused(context: Context, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        context.Executor(1, **options)
+
+
+def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
+    queue = context.Queue()
+    with context.Executor(2, initializer=tasks.keep, initargs=(queue,)) as executor:
+        executor.submit(tasks.put_in_kept, "item").result(PATIENCE)
+        assert queue.get(timeout=PATIENCE) == "item"
+    queue.close()
+    queue.join_thread()
+
+
+def test_a_process_takes_a_closure(context: Context) -> None:
+    queue = context.Queue()
+    item = "item"
+    process = context.Process(target=lambda: queue.put(item))
+    process.start()
+    assert queue.get(timeout=PATIENCE) == "item"
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    queue.close()
+    queue.join_thread()
+
+
+def test_what_a_child_is_given_lives_until_the_child_has_it(context: Context) -> None:
+    def start() -> Any:
+        lock = context.Lock()  # which only the child's arguments refer to from then on
+        process = context.Process(target=tasks.hold, args=(lock,))
+        process.start()
+        return process
+
+    for process in [start() for _ in range(4)]:
+        process.join(PATIENCE)
+        assert process.exitcode == 0
