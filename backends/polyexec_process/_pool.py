@@ -182,7 +182,8 @@ class LocalPool:
         return {pid: worker for worker in workers if (pid := worker.pid) is not None}
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return what is known of each worker."""
+        """Return what is known of each worker; waits for those that are being started."""
+        self.processes()
         with self.lock:
             return [link.describe() for link in self.links.values()]
 

@@ -11,6 +11,7 @@ import pytest
 import polyexec
 import tasks
 from core.fakes import PATIENCE
+from polyexec.context import usable_cpus
 from polyexec.testing import tasks as kit_tasks
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ def test_blas_threads_are_capped_unless_the_user_has_a_say(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    with context.Executor(64) as executor:
+    with context.Executor(4 * usable_cpus()) as executor:
         assert executor.submit(os.getenv, "OMP_NUM_THREADS").result(PATIENCE) == "1"
         assert executor.submit(os.getenv, "MKL_NUM_THREADS").result(PATIENCE) == "7"
 
 
 def test_an_idle_worker_ends_and_another_takes_its_place(context: Context) -> None:
-    with context.Executor(1, idle_timeout=0.05) as executor:
+    executor: Any = context.Executor(1, idle_timeout=0.05)
+    with executor:
         executor.submit(int).result(PATIENCE)
         (worker,) = executor._processes.values()
         worker.join(PATIENCE)
@@ -49,7 +51,8 @@ def test_a_worker_that_grew_too_large_is_replaced(context: Context) -> None:
 
 
 def test_workers_tell_what_they_do(context: Context) -> None:
-    with context.Executor(1) as executor:
+    executor: Any = context.Executor(1)
+    with executor:
         pid = executor.submit(os.getpid).result(PATIENCE)
         (worker,) = executor.workers()
     assert (worker["pid"], worker["state"], worker["task"]) == (pid, "idle", None)

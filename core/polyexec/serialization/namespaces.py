@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -44,7 +45,8 @@ def dumps_by_value(
     kind: Any = _Pickler
     if reducers:
         # In the class, for that is where the pickler looks, once, as it is made.
-        table = _Pickler.dispatch_table.new_child(dict(reducers))
+        base: Any = _Pickler.dispatch_table
+        table = ChainMap(dict(reducers), base)
         kind = type(_Pickler.__name__, (_Pickler,), {"dispatch_table": table})
     kind(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
     return file.getvalue()
