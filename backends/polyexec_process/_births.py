@@ -67,6 +67,9 @@ class Births:
 
     def close(self) -> None:
         """Let the nursery end, and wait until it has."""
+        # Not by closing alone: something that was forked without our knowledge may hold it open.
+        with contextlib.suppress(OSError):  # it has ended
+            send(self.sock, ("end", 0))
         self.sock.close()
         with contextlib.suppress(ChildProcessError):  # somebody else waits for all children
             os.waitpid(self.pid, 0)

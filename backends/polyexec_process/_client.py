@@ -63,7 +63,3 @@ class Client(Protocol):
 
     def barren(self, why: str) -> None:
         """Take note that there will be no more workers."""
-
-    def function(self, number: int) -> bytes:
-        """Return a function's bytes."""
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures.process
+import itertools
 import signal
 import socket
 import weakref
@@ -12,6 +13,7 @@ from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, Worke
 from polyexec.scheduling import Job
 from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
 from polyexec_process._frames import NONE, UNREADABLE, VALUE
+from polyexec_process._link import FUNCTION_BYTES
 
 if TYPE_CHECKING:
     from polyexec import Task
@@ -34,8 +36,10 @@ class Crew:
         self._executor = weakref.ref(executor)
         self._breaks = breaks
         self._table = FunctionTable()
-        self._numbers: dict[bytes, int] = {}
-        self._functions: list[bytes] = [b""]
+        #: The number of each function that was sent lately, and how many bytes those have.
+        self._numbers: dict[bytes, tuple[int, int]] = {}
+        self._bytes = 0
+        self._count = itertools.count(1)
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
         self.pool: LocalPool
@@ -50,21 +54,22 @@ class Crew:
             payload = dumps((task.fn, task.args, task.kwargs))
         else:
             known = self._numbers.get(digest)
-            kind = self._number(digest, encoded.data) if known is None else known
+            kind = known[0] if known is not None else self._number(digest, len(encoded.data))
             args, kwargs = task.args, task.kwargs
             payload = dumps((args, kwargs)) if args or kwargs else NO_ARGUMENTS
-        return Job(kind, payload, task, options.priority, options.timeout)
+        return Job(kind, (encoded.data, payload), task, options.priority, options.timeout)
 
-    def _number(self, digest: bytes, data: bytes) -> int:
-        # Two threads may both come here with one function; two numbers for it do no harm.
-        self._functions.append(data)
-        number = self._numbers[digest] = len(self._functions) - 1
+    def _number(self, digest: bytes, size: int) -> int:
+        # A function that was forgotten, or that two threads bring at once, has two numbers, and is
+        # sent twice: that does no harm.
+        number = next(self._count)
+        self._numbers[digest] = (number, size)
+        self._bytes += size
+        while self._bytes > FUNCTION_BYTES and len(self._numbers) > 1:
+            self._bytes -= self._numbers.pop(next(iter(self._numbers)))[1]
         return number
 
     # -- what the pool tells ---------------------------------------------------------------------
-
-    def function(self, number: int) -> bytes:
-        return self._functions[number]
 
     def started(self, jobs: list[Job], worker: str) -> None:
         for job in jobs:
@@ -183,7 +188,7 @@ class Crew:
 def released(job: Job) -> Task:
     """Return the task of *job*, which has ended: its future must not keep the executor alive."""
     task: Task = job.owner
-    job.owner, job.payload = None, b""
+    job.owner = job.payload = None
     return task
 
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import threading
 
     from polyexec.scheduling import Job, Window
-    from polyexec_process._client import Client
 
 _PIPE_SIZE = 1 << 20
 _READ = 1 << 18
@@ -131,17 +130,21 @@ class Link:
             self.out.popleft()
         return True
 
-    def message(self, jobs: list[Job], functions: Client) -> bytes:
-        """Return *jobs* as a message, after those of *functions* that the worker lacks."""
+    def message(self, jobs: list[Job]) -> bytes:
+        """Return *jobs* as a message, after those functions that the worker lacks.
+
+        A job's payload is its function, pickled, and its arguments, pickled.
+        """
         lessons: list[bytes] = []
         known, pack = self._known, ENTRY.pack
         entries: list[bytes] = []
         payloads: list[bytes] = []
         size = MESSAGE.size
         for job in jobs:
-            which, payload = job.kind, job.payload
+            which = job.kind
+            function, payload = job.payload
             if which > 0 and which not in known:
-                lessons += self._teach(which, functions.function(which))
+                lessons += self._teach(which, function)
             entries.append(pack(len(payload), max(which, OWN_FUNCTION)))
             payloads.append(payload)
             size += ENTRY.size + len(payload)

@@ -8,7 +8,7 @@ process has gone it kills the workers, busy or not, and goes as well.
 
 Over its socket, each message a length and a pickled tuple, descriptors sent along:
 
-    to it      ("bear", number) with jobs, answers, page, dump
+    to it      ("bear", number) with jobs, answers, page, dump   ("end", 0)
     from it    ("born", number, pid) ("failed", number, why) ("died", number, status)
 """
 
@@ -119,7 +119,9 @@ class Nursery:
         received = receive(self._sock)
         if received is None:
             return False
-        (_, number), fds = received
+        (what, number), fds = received
+        if what == "end":
+            return False
         try:
             pid = self._bear(fds)
         except OSError as error:

@@ -28,6 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler
+from polyexec.waiting import wait_in_slices
 from polyexec_process._client import Lost
 from polyexec_process._frames import MESSAGE, PASSED_OVER, PREPARE, READY, UNPREPARED
 from polyexec_process._link import Answer, Link, resident
@@ -143,12 +144,12 @@ class LocalPool:
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
         with self.changed:
-            if job.place is None:
+            if job.place is None or self.thread is None or not self.thread.is_alive():
                 return False
             overseer = self._overseer
             overseer.kills.setdefault(job, False)
             self._wake()
-            self.changed.wait_for(lambda: job not in overseer.kills)
+            wait_in_slices(partial(self.changed.wait_for, lambda: job not in overseer.kills))
             killed = job in overseer.killed
             overseer.killed.discard(job)
             return killed
@@ -362,7 +363,7 @@ class LocalPool:
                     window.progressed_at = time.monotonic()
                 self._overseer.timed += jobs[0].timeout is not None  # those go alone
                 self._client.started(jobs, link.name)
-                self._send(link, link.message(jobs, self._client))
+                self._send(link, link.message(jobs))
                 if window.left == 0:
                     link.finish()
                 if self._resting and (self._overseer.timed or len(window.entries) > 1):

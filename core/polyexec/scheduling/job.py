@@ -24,13 +24,13 @@ class Job:
     def __init__(
         self,
         kind: int,
-        payload: bytes,
+        payload: Any,
         owner: Any,
         priority: int = 0,
         timeout: float | None = None,
     ) -> None:
         self.kind: int = kind
-        self.payload: bytes = payload
+        self.payload: Any = payload
         self.owner: Any = owner
         self.priority: int = priority
         self.timeout: float | None = timeout

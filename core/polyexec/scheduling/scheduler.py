@@ -39,6 +39,8 @@ LONG: Final = 0.02
 #: How many jobs go into one message, and how many a worker may hold.
 MAX_BATCH: Final = 256
 MAX_WINDOW: Final = 2048
+#: Of how many kinds the expectation is kept.
+MAX_KINDS: Final = 4096
 #: How much of an expectation is the newest answer.
 NEWEST: Final = 0.2
 
@@ -153,6 +155,8 @@ class Scheduler:
                 continue
             kind = job.kind
             known = durations.get(kind)
+            if known is None and len(durations) >= MAX_KINDS:
+                del durations[next(iter(durations))]
             durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
             job.state, job.place = ENDED, None
             ended.append(job)
