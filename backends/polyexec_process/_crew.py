@@ -89,8 +89,8 @@ class Crew:
                 result = loads(data)
             except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
                 unreadable = UnpicklableError(
-                    f"the result of {task.name!r} arrived but can't be unpickled here: {error}; "
-                    "return what unpickles in the submitting process"
+                    f"the result of {task.name!r} arrived but can't be unpickled here: "
+                    f"{safe_repr(error)}; return what unpickles in the submitting process"
                 )
                 unreadable.__cause__ = error
                 if self._breaks:
@@ -158,8 +158,8 @@ class Crew:
             return
         cause = loads_exception(error, executor.remote_traceback)
         failure = BrokenInitializerError(
-            f"the initializer of {worker!r} failed with {cause!r}, so the executor is not usable "
-            "any more; mend it and make a new one"
+            f"the initializer of {worker!r} failed with {safe_repr(cause)}, so the executor is not "
+            "usable any more; mend it and make a new one"
         )
         failure.__cause__ = cause
         executor.mark_broken(failure)
@@ -183,6 +183,14 @@ class Crew:
             )
             failure.__cause__ = error
             executor.mark_broken(failure)
+
+
+def safe_repr(error: BaseException) -> str:
+    """Return what *error* says of itself, or what kind it is, for its code is the user's."""
+    try:
+        return repr(error)
+    except BaseException:  # noqa: BLE001 - the user's __repr__
+        return object.__repr__(error)
 
 
 def released(job: Job) -> Task:

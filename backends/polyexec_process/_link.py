@@ -55,7 +55,9 @@ class Answer(NamedTuple):
 class Link:
     """Descriptors and state of one worker; the pool's lock guards all but `read`."""
 
-    def __init__(self, number: int, name: str, window: Window, ended: threading.Condition) -> None:
+    window: Window
+
+    def __init__(self, number: int, name: str, ended: threading.Condition) -> None:
         self.number: int = number
         self.name: str = name
         self.changed: threading.Condition = ended
@@ -63,7 +65,10 @@ class Link:
         self.exitcode: int | None = None
         self.ready: bool = False
         self.dead: bool = False
-        self.window: Window = window
+        #: Whether it was killed on purpose.
+        self.killed: bool = False
+        #: Whether its initializer failed.
+        self.unprepared: bool = False
         self.process: WorkerProcess = WorkerProcess(self)
         self._known: set[int] = set()
         self._known_bytes: int = 0
@@ -135,7 +140,7 @@ class Link:
 
         A job's payload is its function, pickled, and its arguments, pickled.
         """
-        lessons: list[bytes] = []
+        lessons = [self._forget()]
         known, pack = self._known, ENTRY.pack
         entries: list[bytes] = []
         payloads: list[bytes] = []
@@ -144,22 +149,25 @@ class Link:
             which = job.kind
             function, payload = job.payload
             if which > 0 and which not in known:
-                lessons += self._teach(which, function)
+                lessons.append(self._teach(which, function))
             entries.append(pack(len(payload), max(which, OWN_FUNCTION)))
             payloads.append(payload)
             size += ENTRY.size + len(payload)
         return b"".join([*lessons, MESSAGE.pack(size, JOBS, len(jobs)), *entries, *payloads])
 
-    def _teach(self, which: int, data: bytes) -> list[bytes]:
-        messages: list[bytes] = []
-        if self._known_bytes + len(data) > FUNCTION_BYTES and self._known:
-            self._known.clear()
-            self._known_bytes = 0
-            messages.append(MESSAGE.pack(MESSAGE.size, CLEAR, 0))
+    def _teach(self, which: int, data: bytes) -> bytes:
         self._known.add(which)
         self._known_bytes += len(data)
         size = MESSAGE.size + NUMBER.size + len(data)
-        return [*messages, MESSAGE.pack(size, FUNCTION, 0), NUMBER.pack(which), data]
+        return MESSAGE.pack(size, FUNCTION, 0) + NUMBER.pack(which) + data
+
+    def _forget(self) -> bytes:
+        """Have the worker forget all functions, if it has many; between messages only."""
+        if self._known_bytes <= FUNCTION_BYTES:
+            return b""
+        self._known.clear()
+        self._known_bytes = 0
+        return MESSAGE.pack(MESSAGE.size, CLEAR, 0)
 
     def hold_back(self, begun: int) -> None:
         """Have the worker pass over all that it was sent, after number *begun*."""

@@ -110,4 +110,5 @@ class Overseer:
                 if not window.passing:
                     self._hold(link, now)
             elif link.held is None and link.begun == number:
+                link.killed = True
                 link.signal(signal.SIGKILL)

@@ -105,7 +105,7 @@ class LocalPool:
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
         with self.lock:
-            if self.outstanding >= len(self.links) < self.size:
+            if len(self.links) < self.size and self.outstanding >= self._working():
                 self.want_worker()
             self.outstanding += 1
             self._scheduler.submit(job)
@@ -114,6 +114,10 @@ class LocalPool:
                     self._wake()
                 else:
                     self.dispatch()
+
+    def _working(self) -> int:
+        """Return how many workers may be given jobs."""
+        return sum(not link.leaving for link in self.links.values())
 
     def want_worker(self) -> None:
         """Start one more worker, unless there are enough."""
@@ -144,7 +148,11 @@ class LocalPool:
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
         with self.changed:
-            if job.place is None or self.thread is None or not self.thread.is_alive():
+            thread = self.thread
+            # The reactor can't wait for itself, where a result's or a plugin's code asks for this.
+            if job.place is None or thread is threading.current_thread():
+                return False
+            if thread is None or not thread.is_alive():
                 return False
             overseer = self._overseer
             overseer.kills.setdefault(job, False)
@@ -222,8 +230,8 @@ class LocalPool:
         number = next(self._numbers)
         name = f"{self._name}-{number}"
         body = self._prepare(name)
-        window = self._scheduler.add_worker(number, self._max_tasks)
-        link = Link(number, name, window, self.changed)
+        link = Link(number, name, self.changed)
+        window = link.window = self._scheduler.add_worker(number, self._max_tasks)
         try:
             self._births.bear(number, link.fds)
         except OSError:  # the nursery has ended, which we shall hear of
@@ -276,9 +284,9 @@ class LocalPool:
         self._drain(link)
         lost = Lost(link.name, link.pid, exitcode, link.last_words())
         with self.lock:
-            expected = link.leaving or self._stopping
+            expected = link.leaving or link.killed or self._stopping
             running = self._bury(link)
-            if not (link.ready or expected):
+            if not (link.ready or link.killed or link.unprepared or self._stopping):
                 self._miscarriages += 1
                 if self._miscarriages >= MISCARRIAGES:
                     failure = f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
@@ -292,7 +300,7 @@ class LocalPool:
             link.dead, link.exitcode = True, exitcode
             self.changed.notify_all()
             try:
-                if failure is None and self.outstanding > len(self.links):
+                if failure is None and self.outstanding > self._working():
                     self._bear()
             except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more
                 failure = f"their initializer can't be sent: {error}"
@@ -435,7 +443,7 @@ class LocalPool:
 
     def _begin(self, link: Link, answer: Answer) -> None:
         if answer.status == UNPREPARED:
-            link.leaving = True
+            link.leaving = link.unprepared = True
             self._client.unprepared(link.name, answer.data)
             return
         assert answer.status == READY

@@ -66,6 +66,7 @@ class Worker:
         self._buffer = b""
         self._functions: dict[int, Callable[..., Any]] = {}
         self._running = False
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
@@ -184,6 +185,8 @@ class Worker:
                 except BaseException as error:  # noqa: BLE001 - the border to the user's task
                     self._running = False
                     data = _dumps_exception(error)
+                if os.getpid() != self._pid:
+                    os._exit(1)  # a child that the task forked, and that left the task
                 spent = min((clock() - began) // 1000, _MOST_MICROSECONDS)
                 answer = ANSWER.pack(len(data), status, spent) + data
                 result = args = kwargs = fn = None

@@ -175,7 +175,7 @@ class Task:
             observers.task_retried(self, error)
         try:
             self.executor.accept(self)
-        except Exception as refusal:  # noqa: BLE001 - the backend's word, whatever it is
+        except BaseException as refusal:  # noqa: BLE001 - the backend's word, or the user's reducer
             refusal.__cause__ = error
             return future._end(None, refusal)
         return True

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from polyexec import Task
 
-_WOULD_END_US = (tasks.die, tasks.be_killed, tasks.do_as_told)
+_WOULD_END_US = (
+    tasks.be_killed,
+    tasks.die,
+    tasks.do_as_told,
+    tasks.hold_the_interpreter,
+    tasks.start_child,
+    tasks.stop_this_process,
+)
 
 
 class LyingFuture(Future[Any]):
