@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -28,6 +29,9 @@ _THREAD_CAPS = (
 )
 
 
+_STDERR = 2
+
+
 class Births:
     """One nursery, which bears workers in the way of *method*."""
 
@@ -41,7 +45,7 @@ class Births:
     ) -> None:
         caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
         self._env = {**caps, **env}
-        self.sock, theirs = socket.socketpair()
+        self.sock, theirs = map(_above_stdio, socket.socketpair())
         try:
             if method == "fork":
                 self.pid = self._fork(theirs, initializer)
@@ -112,6 +116,14 @@ class Births:
             setsigmask=(),
             setsigdef=(signal.SIGINT,),
         )
+
+
+def _above_stdio(sock: socket.socket) -> socket.socket:
+    """Return *sock* with another descriptor, if it took the place of a closed standard stream."""
+    if sock.fileno() > _STDERR:
+        return sock
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
 def _quiet_fork() -> int:

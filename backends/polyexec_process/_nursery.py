@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<I")
 _FDS = 4
+_STDERR = 2
 #: How often, in seconds, it looks whether its parent is there, where nothing tells it.
 _GLANCE = 1.0
 
@@ -209,10 +210,11 @@ def be_nursery(
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDWR)
-    if null:
-        os.dup2(null, 0)
-        os.close(null)
+    # No descriptor that comes along later may take the place of a closed standard stream.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.dup2(null, 0)
+    os.close(null)
     Nursery(sock, parent, method, initializer).serve()
 
 

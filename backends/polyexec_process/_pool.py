@@ -412,10 +412,10 @@ class LocalPool:
             return
         with self.lock:
             jobs = self._settle(link, answers)
+            if self._max_memory is not None and self._is_too_large(link):
+                self.retire(link)
             # First of all the worker gets new work; then we look at what it has done.
             self.dispatch()
-            if link.idle and self._is_too_large(link):
-                self.retire(link)
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer.status != PASSED_OVER]
         for job, answer in zip(jobs, answers, strict=True):
@@ -457,10 +457,11 @@ class LocalPool:
             self.dispatch()
 
     def _is_too_large(self, link: Link) -> bool:
-        return self._max_memory is not None and resident(link.pid) > self._max_memory
+        limit = self._max_memory
+        return limit is not None and not link.leaving and resident(link.pid) > limit
 
     def retire(self, link: Link) -> None:
-        """Let an idle worker end."""
+        """Let a worker end once it has done what it was sent."""
         self._scheduler.retire(link.window)
         self.idle -= link.idle
         link.finish()

@@ -46,8 +46,8 @@ def test_an_idle_worker_ends_and_another_takes_its_place(context: Context) -> No
 
 def test_a_worker_that_grew_too_large_is_replaced(context: Context) -> None:
     with context.Executor(1, max_memory_per_child=1) as executor:
-        pids = {executor.submit(os.getpid).result(PATIENCE) for _ in range(3)}
-    assert len(pids) > 1
+        futures = [executor.submit(os.getpid) for _ in range(3)]
+        assert len({future.result(PATIENCE) for future in futures}) > 1
 
 
 def test_workers_tell_what_they_do(context: Context) -> None:
