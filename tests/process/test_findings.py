@@ -1,0 +1,89 @@
+"""Faults that were found by looking for them, each kept from coming back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import polyexec
+import tasks
+from core.fakes import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from polyexec import Context
+
+CLOSED = """
+import sys
+import polyexec
+
+
+def work(number):
+    print("nobody reads this")
+    return number
+
+
+if __name__ == "__main__":
+    with polyexec.get_context(sys.argv[1]).Executor(2) as executor:
+        results = list(executor.map(work, range(4)))
+    with open(sys.argv[2], "w") as file:
+        file.write(repr(results))
+"""
+
+
+def first_of(blob: bytes) -> Callable[[], int]:
+    return lambda: blob[0]
+
+
+def test_a_child_that_a_task_forked_never_answers_for_it(context: Context) -> None:
+    with context.Executor(1) as executor:
+        first = executor.submit(tasks.leave_a_child_behind)
+        others = [executor.submit(tasks.double, number) for number in range(5)]
+        assert first.result(PATIENCE) == "parent"
+        assert [other.result(PATIENCE) for other in others] == [0, 2, 4, 6, 8]
+
+
+def test_workers_that_never_get_ready_are_not_started_for_ever(context: Context) -> None:
+    with context.Executor(
+        1, max_tasks_per_child=1, initializer=os._exit, initargs=(3,)
+    ) as executor:
+        error = executor.submit(int).exception(PATIENCE)
+    assert isinstance(error, polyexec.BrokenExecutor)
+
+
+def test_an_error_that_cannot_say_what_it_is_hurts_its_own_task_only(context: Context) -> None:
+    with context.Executor(1) as executor:
+        error = executor.submit(tasks.make, "MuteTrap").exception(PATIENCE)
+        assert isinstance(error, polyexec.UnpicklableError)
+        assert executor.submit(tasks.double, 4).result(PATIENCE) == 8
+
+
+def test_stopping_a_task_as_it_ends_is_no_loss(context: Context) -> None:
+    with context.Executor(1, on_worker_lost="break") as executor:
+        for number in range(40):
+            future = executor.submit(time.sleep, 0.001 + number % 10 * 1e-4)
+            time.sleep(0.001)  # time itself is the subject: to cancel just as it ends
+            assert future.cancel(running=True) or future.result(PATIENCE) is None
+
+
+def test_many_large_functions_at_once_are_all_known_to_the_worker(context: Context) -> None:
+    blobs = [bytes([number]) * (4 << 20) for number in range(20)]
+    with context.Executor(1) as executor:
+        futures = [executor.submit(lambda blob=blobs[number % 20]: blob[0]) for number in range(60)]
+        assert [future.result(6 * PATIENCE) for future in futures] == [n % 20 for n in range(60)]
+
+
+def test_a_program_without_standard_streams_runs(tmp_path: Path, method: str) -> None:
+    program, results = tmp_path / "program.py", tmp_path / "results"
+    program.write_text(CLOSED, encoding="utf-8")
+    subprocess.run(
+        ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", sys.executable, program, method, results],
+        check=True,
+        timeout=4 * PATIENCE,
+    )
+    assert results.read_text(encoding="utf-8") == "[0, 1, 2, 3]"
