@@ -37,7 +37,10 @@ if __name__ == "__main__":
 
 
 def first_of(blob: bytes) -> Callable[[], int]:
-    return lambda: blob[0]
+    def first() -> int:
+        return blob[0]
+
+    return first
 
 
 def test_a_child_that_a_task_forked_never_answers_for_it(context: Context) -> None:
@@ -74,7 +77,7 @@ def test_stopping_a_task_as_it_ends_is_no_loss(context: Context) -> None:
 def test_many_large_functions_at_once_are_all_known_to_the_worker(context: Context) -> None:
     blobs = [bytes([number]) * (4 << 20) for number in range(20)]
     with context.Executor(1) as executor:
-        futures = [executor.submit(lambda blob=blobs[number % 20]: blob[0]) for number in range(60)]
+        futures = [executor.submit(first_of(blobs[number % 20])) for number in range(60)]
         assert [future.result(6 * PATIENCE) for future in futures] == [n % 20 for n in range(60)]
 
 
