@@ -179,8 +179,8 @@ class Link:
         self.leaving = True
         self.idle = False
         if not self.out and self.jobs >= 0:
-            os.close(self.jobs)
-            self.jobs = -1
+            jobs, self.jobs = self.jobs, -1
+            os.close(jobs)
 
     def signal(self, signum: signal.Signals) -> None:
         """Send the worker, and what its tasks started, *signum*."""
@@ -273,18 +273,20 @@ class Link:
 
     def release_fds(self) -> None:
         """Close the worker's own descriptors, which it has got by now."""
-        for fd in self.fds:
+        fds, self.fds = self.fds, ()
+        for fd in fds:
             if fd != self._dump:
                 os.close(fd)
-        self.fds = ()
 
     def close(self) -> None:
         """Close everything."""
         self.release_fds()
-        for fd in (self.jobs, self.answers, self._dump):
+        # Forgotten first: a child forked in between would close them again, by then others'.
+        fds = (self.jobs, self.answers, self._dump)
+        self.jobs = self.answers = self._dump = -1
+        for fd in fds:
             if fd >= 0:
                 os.close(fd)
-        self.jobs = self.answers = self._dump = -1
         self.out.clear()
 
 

@@ -525,6 +525,6 @@ class LocalPool:
         with self.lock:
             self._births = None
             self.selector.close()
-            for fd in self._waker:
+            waker, self._waker = self._waker, (-1, -1)
+            for fd in waker:
                 os.close(fd)
-            self._waker = (-1, -1)
