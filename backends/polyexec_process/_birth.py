@@ -21,7 +21,6 @@ class Birth:
     parent_name: str
     authkey: bytes
     initializer: bytes | None = None
-    main_path: str | None = None
     argv: list[str] = field(default_factory=list)
     directory: str | None = None
 

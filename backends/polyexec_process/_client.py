@@ -32,10 +32,10 @@ class Lost(NamedTuple):
 
 
 class Client(Protocol):
-    """Who gave the jobs; called on the reactor's thread, without the pool's lock."""
+    """Who gave the jobs; called by the reactor without the pool's lock, unless said otherwise."""
 
     def started(self, jobs: list[Job], worker: str) -> None:
-        """Take note that *worker* is being sent *jobs*; under the pool's lock."""
+        """Take note that *worker* is being sent *jobs*; on any thread, under the pool's lock."""
 
     def unstarted(self, jobs: list[Job]) -> None:
         """Take note that *jobs* were sent, but not begun; under the pool's lock."""

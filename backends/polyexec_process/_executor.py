@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyexec import Executor
-from polyexec.arguments import need_callable, positive, reject_unknown
+from polyexec.arguments import need_initializer, positive, reject_unknown
 from polyexec.context import usable_cpus
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births
@@ -57,7 +57,7 @@ class ProcessExecutor(Executor, _Standard):
     *initializer*, *initargs*: called in each worker before its first task. *max_tasks_per_child*:
     how many tasks a worker runs before it is replaced; *max_memory_per_child*: how many bytes of
     memory it may hold after a task. *idle_timeout*: after how many seconds without work a worker
-    ends. *env*: environment variables of the workers, set before they import anything.
+    ends. *env*: environment variables of the workers, set before they import anything of their own.
     *on_worker_lost*: "replace" it, or "break" the executor as ProcessPoolExecutor does.
     """
 
@@ -68,10 +68,7 @@ class ProcessExecutor(Executor, _Standard):
     ) -> None:
         reject_unknown(f"Executor() of context {context.name!r}", options, _OPTIONS)
         initializer, initargs = options.get("initializer"), options.get("initargs", ())
-        if initializer is not None:
-            need_callable("initializer", initializer)
-        if not isinstance(initargs, list | tuple):
-            raise TypeError(f"initargs must be a tuple of arguments, not {initargs!r}")
+        need_initializer(initializer, initargs)
         lost = options.get("on_worker_lost", "replace")
         if lost not in ("replace", "break"):
             raise ValueError(f"on_worker_lost must be 'replace' or 'break', not {lost!r}")
@@ -107,12 +104,12 @@ class ProcessExecutor(Executor, _Standard):
             self._pool.want_worker()  # as for a task whose arguments can be sent
             raise
         self._pool.observed = self.observed
-        task.future.job = job  # type: ignore[attr-defined]  # found again by `withdraw`
+        task.handle = job
         self._pool.submit(job)
 
     def withdraw(self, task: Task) -> bool:
         """Take back *task*, unless a worker has it."""
-        job: Job | None = getattr(task.future, "job", None)
+        job: Job | None = task.handle
         if job is None or not self._pool.withdraw(job):
             return False
         released(job)
@@ -120,7 +117,7 @@ class ProcessExecutor(Executor, _Standard):
 
     def cancel_running(self, task: Task) -> bool:
         """Kill the worker that runs *task*; return whether that is what ended it."""
-        job: Job | None = getattr(task.future, "job", None)
+        job: Job | None = task.handle
         return job is not None and self._pool.kill(job)
 
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature

@@ -2,7 +2,7 @@
 
 To the worker, one message a write: `MESSAGE`, then as *kind* says
 
-    JOBS        count times `ENTRY` (length, kind of function, flags), then as many pickled calls
+    JOBS        count times `ENTRY` (length, the function's number), then as many pickled calls
     FUNCTION    `NUMBER` of the function, then the function, pickled
     CLEAR       nothing: forget all functions
     PREPARE     the worker's `Birth`, pickled; the first message

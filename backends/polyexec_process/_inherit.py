@@ -23,23 +23,25 @@ class _Heir:
 
 
 def dumps_for_heir(obj: Any) -> bytes:
-    """Return *obj* as bytes that one new process may unpickle, once."""
+    """Return *obj* as bytes that one new process may unpickle, once.
+
+    In one pass: each time that a connection is pickled, a descriptor waits to be fetched.
+    """
     state: Any = multiprocessing.context
     outer = state.get_spawning_popen()
     state.set_spawning_popen(_Heir())
     try:
-        return dumps_inheritable(obj)
+        return _dumps_by_value(obj)
     finally:
         state.set_spawning_popen(outer)
 
 
 def dumps_inheritable(obj: Any) -> bytes:
-    """Pickle *obj* for the process that is being started, by value what has no name there."""
+    """Pickle *obj* for the process that is being started, by value if it can't be done plainly."""
     try:
-        data = bytes(ForkingPickler.dumps(obj))
+        return bytes(ForkingPickler.dumps(obj))
     except Exception:  # noqa: BLE001 - reducers are the user's code; cloudpickle may do better
         return _dumps_by_value(obj)
-    return _dumps_by_value(obj) if b"__main__" in data or b"__mp_main__" in data else data
 
 
 def _dumps_by_value(obj: Any) -> bytes:

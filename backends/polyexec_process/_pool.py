@@ -148,12 +148,10 @@ class LocalPool:
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
         with self.changed:
-            thread = self.thread
-            # The reactor can't wait for itself, where a result's or a plugin's code asks for this.
-            if job.place is None or thread is threading.current_thread():
+            if job.place is None or self.thread is None or not self.thread.is_alive():
                 return False
-            if thread is None or not thread.is_alive():
-                return False
+            if self.thread is threading.current_thread():
+                return False  # it can't wait for itself, where a result's or a plugin's code asks
             overseer = self._overseer
             overseer.kills.setdefault(job, False)
             self._wake()
@@ -321,7 +319,7 @@ class LocalPool:
             self.selector.unregister(link.jobs)
         del self.links[link.number]
         self.idle -= link.idle
-        running = self._scheduler.lost(link.window, link.begun).running
+        running = self._scheduler.lost(link.window, link.begun)
         if running is not None:
             self.outstanding -= 1
             self._overseer.timed -= running.timeout is not None

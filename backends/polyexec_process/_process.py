@@ -63,13 +63,7 @@ class _Call:
         self.call = call
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from multiprocessing.reduction import ForkingPickler
-
-        try:
-            data = bytes(ForkingPickler.dumps(self.call))
-        except Exception:  # noqa: BLE001 - reducers are the user's code; cloudpickle may do better
-            data = dumps_inheritable(self.call)
-        return (pickle.loads, (data,))
+        return (pickle.loads, (dumps_inheritable(self.call),))
 
 
 def _revive(kind: type[Any], state: dict[str, Any], call: tuple[Any, ...]) -> Any:

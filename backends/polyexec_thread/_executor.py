@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from polyexec import Executor, InitializerError
-from polyexec.arguments import need_callable, positive, reject_unknown
+from polyexec.arguments import need_initializer, positive, reject_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -252,8 +252,6 @@ def _bound(
 ) -> Callable[[], object] | None:
     if initializer is None:
         return None
-    need_callable("initializer", initializer)
-    if not isinstance(initargs, list | tuple):
-        raise TypeError(f"initargs must be a tuple of arguments, not {initargs!r}")
+    need_initializer(initializer, initargs)
     args = tuple(initargs)
     return lambda: initializer(*args)

@@ -19,7 +19,7 @@ _CAPABILITIES = {
     "max_tasks_per_child": MAX_TASKS_PER_CHILD,
 }
 
-__all__ = ["near_miss", "need_callable", "positive", "reject_unknown"]
+__all__ = ["near_miss", "need_callable", "need_initializer", "positive", "reject_unknown"]
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
@@ -66,3 +66,11 @@ def need_callable(where: str, fn: Any) -> None:
         raise TypeError(
             f"{where} needs a callable, not {fn!r}; pass the function itself, its arguments apart"
         )
+
+
+def need_initializer(initializer: Any, initargs: Any) -> None:
+    """Raise TypeError unless *initializer* is None or callable, and *initargs* a tuple or list."""
+    if initializer is not None:
+        need_callable("initializer", initializer)
+    if not isinstance(initargs, list | tuple):
+        raise TypeError(f"initargs must be a tuple of arguments, not {initargs!r}")

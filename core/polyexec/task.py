@@ -67,6 +67,7 @@ class Task:
         "failures",
         "fn",
         "future",
+        "handle",
         "kwargs",
         "losses",
         "options",
@@ -88,6 +89,8 @@ class Task:
         self.context: contextvars.Context = contextvars.copy_context()
         self.failures: int = 0
         self.losses: int = 0
+        #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
+        self.handle: Any = None
         self.future: Future[Any] = Future()
         self.future.submitted_at = time.time()
         self.future.name = options.name or _name_of(fn)

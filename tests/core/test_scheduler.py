@@ -142,10 +142,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         running = worker.begin() if runs and worker.inbox else None
         if running is not None:
             self.begun.add(running)
-        loss = self.scheduler.lost(worker.window, worker.begun)
-        assert running is None or loss.running is running
-        if loss.running is not None:
-            self.end(loss.running)
+        lost = self.scheduler.lost(worker.window, worker.begun)
+        assert running is None or lost is running
+        if lost is not None:
+            self.end(lost)
         self.dispatch()
 
     @rule(job=jobs)
@@ -250,8 +250,7 @@ def test_a_lost_workers_jobs_that_had_not_begun_go_first() -> None:
     assigned = scheduler.assign()
     assert assigned is not None
     window, sent = assigned
-    loss = scheduler.lost(window, window.first)
-    assert loss.running is sent[0]
+    assert scheduler.lost(window, window.first) is sent[0]
     assert scheduler.requeued() == sent[1:]
     assert scheduler.ready.first() is (sent[1] if len(sent) > 1 else jobs[len(sent)])
 

@@ -20,7 +20,6 @@ import tasks
 from core.fakes import QueueingExecutor, ends, fake, python
 from polyexec._chunk import Chunk
 from polyexec.serialization import (
-    FunctionCache,
     FunctionTable,
     dumps,
     dumps_exception,
@@ -470,13 +469,3 @@ def test_a_table_forgets_functions_that_are_gone() -> None:
         table.encode(lambda number=number: number)
     gc.collect()
     assert len(table._known) <= 1
-
-
-def test_a_cache_returns_one_function_for_a_digest_and_forgets_the_oldest() -> None:
-    table = FunctionTable()
-    encoded = [table.encode(fn) for fn in (tasks.double, tasks.pid, tasks.make)]
-    cache = FunctionCache(limit=len(encoded[0].data) * 2)
-    digests = [one.digest or b"" for one in encoded]
-    for digest, one in zip(digests, encoded, strict=True):
-        assert cache.add(digest, one.data) is cache.get(digest)
-    assert [digest in cache for digest in digests] == [False, True, True]

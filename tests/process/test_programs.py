@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from core.fakes import PATIENCE
+from polyexec.testing._ends import has_ended
 
 GLOBALS = """
 import polyexec
@@ -55,21 +54,19 @@ if __name__ == "__main__":
 """
 
 
+UNGUARDED = """
+import polyexec
+
+print("once")
+with polyexec.get_context(METHOD).Executor(2) as executor:
+    print(list(executor.map(lambda number: number * 2, range(3))))
+"""
+
+
 def write(folder: Path, method: str, source: str) -> str:
     file = folder / "program.py"
     file.write_text(source.replace("METHOD", repr(method)), encoding="utf-8")
     return str(file)
-
-
-def has_ended(pid: int) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)  # nothing tells of the end of somebody else's child
-    return False
 
 
 @pytest.mark.parametrize("how", ["file", "stdin"])
@@ -89,13 +86,24 @@ def test_a_global_that_the_initializer_sets_is_the_tasks(
     assert (run.stdout, run.stderr) == ("[100, 101, 102]\n", "")
 
 
+def test_a_program_without_a_guard_is_run_once(tmp_path: Path, method: str) -> None:
+    run = subprocess.run(
+        [sys.executable, write(tmp_path, method, UNGUARDED)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=4 * PATIENCE,
+    )
+    assert (run.stdout, run.stderr) == ("once\n[0, 2, 4]\n", "")
+
+
 def test_busy_workers_end_with_a_killed_program(tmp_path: Path, method: str) -> None:
     command = [sys.executable, write(tmp_path, method, BUSY)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         pids = [int(program.stdout.readline()) for _ in range(2)]
         program.kill()
-    assert all(has_ended(pid) for pid in pids)
+    assert all(has_ended(pid, PATIENCE) for pid in pids)
 
 
 def test_an_interrupt_ends_the_program_and_its_workers(tmp_path: Path, method: str) -> None:
@@ -112,4 +120,4 @@ def test_an_interrupt_ends_the_program_and_its_workers(tmp_path: Path, method: s
         _, errors = program.communicate(timeout=4 * PATIENCE)
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert all(has_ended(pid) for pid in pids)
+    assert all(has_ended(pid, PATIENCE) for pid in pids)

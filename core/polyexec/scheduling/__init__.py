@@ -5,7 +5,7 @@ jobs to that worker, hold it back, run these again). Whoever drives it does what
 """
 
 from polyexec.scheduling.job import Job
-from polyexec.scheduling.scheduler import Loss, Scheduler
+from polyexec.scheduling.scheduler import Scheduler
 from polyexec.scheduling.window import Window
 
-__all__ = ["Job", "Loss", "Scheduler", "Window"]
+__all__ = ["Job", "Scheduler", "Window"]

@@ -17,7 +17,7 @@ Each decision costs the same, however many workers there are and however many jo
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from polyexec.scheduling.job import Job
 
-__all__ = ["Loss", "Scheduler"]
+__all__ = ["Scheduler"]
 
 #: How many seconds of expected work a worker may hold.
 HORIZON: Final = 0.01
@@ -43,12 +43,6 @@ MAX_WINDOW: Final = 2048
 MAX_KINDS: Final = 4096
 #: How much of an expectation is the newest answer.
 NEWEST: Final = 0.2
-
-
-class Loss(NamedTuple):
-    """What a lost worker leaves: the job that it was *running*."""
-
-    running: Job | None
 
 
 class Scheduler:
@@ -80,9 +74,10 @@ class Scheduler:
         """Give the worker no more jobs."""
         window.left = 0
 
-    def lost(self, window: Window, begun: int | None) -> Loss:
-        """Take back what a dead worker held; *begun* is the number of the last that it began.
+    def lost(self, window: Window, begun: int | None) -> Job | None:
+        """Take back what a dead worker held, and return the job that it was running.
 
+        *begun* is the number of the last that it began, None if it began none.
         Whatever it answered must have been told before. What it never began goes to others.
         """
         del self._windows[window.worker]
@@ -93,7 +88,7 @@ class Scheduler:
         if running is not None:
             running.state, running.place = ENDED, None
         self._requeue(others)
-        return Loss(running)
+        return running
 
     # -- jobs --------------------------------------------------------------------------------
 

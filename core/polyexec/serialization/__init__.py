@@ -10,12 +10,11 @@ error; none of these three raises for a reason that lies in the user's objects, 
 
 from polyexec.serialization.calls import dumps_task, finish_task, run_task
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
-from polyexec.serialization.functions import FunctionCache, FunctionTable
+from polyexec.serialization.functions import FunctionTable
 from polyexec.serialization.items import PackedItems, pack_items, unpack_items
 from polyexec.serialization.payloads import dumps, loads
 
 __all__ = [
-    "FunctionCache",
     "FunctionTable",
     "PackedItems",
     "dumps",

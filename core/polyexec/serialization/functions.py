@@ -1,19 +1,18 @@
-"""Functions to bytes, once each: a table for those who send, a cache for those who receive."""
+"""Functions to bytes, once each."""
 
 from __future__ import annotations
 
 import hashlib
 import types
 import weakref
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec.serialization.payloads import dumps, loads
+from polyexec.serialization.payloads import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EncodedFunction", "FunctionCache", "FunctionTable"]
+__all__ = ["EncodedFunction", "FunctionTable"]
 
 
 class EncodedFunction(NamedTuple):
@@ -46,36 +45,6 @@ class FunctionTable:
         known_by = self._known
         self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), encoded)
         return encoded
-
-
-class FunctionCache:
-    """Keeps functions by digest, the least recently used going first beyond *limit* bytes."""
-
-    def __init__(self, limit: int = 64 << 20) -> None:
-        self._limit = limit
-        self._bytes = 0
-        self._functions: OrderedDict[bytes, tuple[Callable[..., Any], int]] = OrderedDict()
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._functions
-
-    def get(self, digest: bytes) -> Callable[..., Any] | None:
-        """Return the function of that digest, None if it must be sent."""
-        found = self._functions.get(digest)
-        if found is None:
-            return None
-        self._functions.move_to_end(digest)
-        return found[0]
-
-    def add(self, digest: bytes, data: bytes) -> Callable[..., Any]:
-        """Unpickle the function *data*, and keep it under *digest*."""
-        fn: Callable[..., Any] = loads(data)
-        self._bytes += len(data) - self._functions.pop(digest, (None, 0))[1]
-        self._functions[digest] = (fn, len(data))
-        while self._bytes > self._limit and len(self._functions) > 1:
-            _, (_, size) = self._functions.popitem(last=False)
-            self._bytes -= size
-        return fn
 
 
 def _is_constant(fn: Callable[..., Any]) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from polyexec import Context, Executor, TaskTimeoutError, WorkerLostError
 from polyexec.capabilities import ISOLATION, KILL_RUNNING
 from polyexec.testing import tasks
+from polyexec.testing._ends import has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,18 +35,6 @@ def _runs_here(executor: Executor, patience: float) -> bool:
     host = executor.submit(socket.gethostname).result(patience)
     assert isinstance(host, str)
     return host == socket.gethostname()
-
-
-def _has_ended(pid: int, patience: float) -> bool:
-    """Return whether the process *pid*, which is not our child, ends before patience does."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)  # nothing tells of the end of somebody else's child
-    return False
 
 
 def test_a_worker_that_is_killed_while_idle_is_replaced(
@@ -123,7 +111,7 @@ def test_stopping_a_task_stops_what_it_started(
     future = executor.submit(tasks.start_child, gate.address)
     gate.await_arrivals(1)
     assert future.cancel(running=True)
-    assert _has_ended(int(gate.arrived[0]), patience)
+    assert has_ended(int(gate.arrived[0]), patience)
 
 
 @pytest.mark.needs(KILL_RUNNING)
