@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import Job
-from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
-from polyexec_process._frames import NONE, UNREADABLE, VALUE
-from polyexec_process._link import FUNCTION_BYTES
+from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
+from polyexec_process._frames import NONE, PARCEL_RESULT, UNREADABLE, VALUE
+from polyexec_process._lessons import FUNCTION_BYTES
+from polyexec_process._packer import Packer
 
 if TYPE_CHECKING:
     from polyexec import Task
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
-    from polyexec_process._link import Answer
+    from polyexec_process._link import Answer, Link
     from polyexec_process._pool import LocalPool
 
 
@@ -42,22 +43,25 @@ class Crew:
         self._count = itertools.count(1)
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
+        self.packer: Packer = Packer()
         self.pool: LocalPool
 
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
-        encoded = self._table.encode(task.fn)
-        digest = encoded.digest
-        options = task.options
-        if digest is None:
-            kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            payload = dumps((task.fn, task.args, task.kwargs))
-        else:
+        fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
+        if is_constant(fn):
+            digest, function = self._table.encode(fn)
+            assert digest is not None
             known = self._numbers.get(digest)
-            kind = known[0] if known is not None else self._number(digest, len(encoded.data))
-            args, kwargs = task.args, task.kwargs
-            payload = dumps((args, kwargs)) if args or kwargs else NO_ARGUMENTS
-        return Job(kind, (encoded.data, payload), task, options.priority, options.timeout)
+            kind = known[0] if known is not None else self._number(digest, len(function))
+            if args or kwargs:
+                call, needs = self.packer.arguments((args, kwargs))
+            else:
+                call, needs = NO_ARGUMENTS, None
+        else:
+            kind, function = self._kinds.setdefault(type(fn), -1 - len(self._kinds)), b""
+            call, needs = self.packer.bound_call((fn, args, kwargs))
+        return Job(kind, (function, call, needs), task, options.priority, options.timeout)
 
     def _number(self, digest: bytes, size: int) -> int:
         # A function that was forgotten, or that two threads bring at once, has two numbers, and is
@@ -79,30 +83,35 @@ class Crew:
         for job in jobs:
             job.owner.unstart()
 
-    def ended(self, job: Job, answer: Answer) -> None:
-        task = released(job)
-        status, _, data = answer
-        if status == NONE:
-            task.succeed(None)
-        elif status == VALUE:
-            try:
-                result = loads(data)
-            except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
-                unreadable = UnpicklableError(
-                    f"the result of {task.name!r} arrived but can't be unpickled here: "
-                    f"{safe_repr(error)}; return what unpickles in the submitting process"
-                )
-                unreadable.__cause__ = error
-                if self._breaks:
-                    self._break(unreadable)
-                task.fail(unreadable)
-            else:
-                task.succeed(result)
-        else:
-            failure = loads_exception(data, task.executor.remote_traceback)
-            if status == UNREADABLE and self._breaks:
-                self._break(failure)
-            task.fail(failure)
+    def ended(self, job: Job, answer: Answer, link: Link) -> None:
+        task: Task = job.owner
+        try:
+            if answer.status >= PARCEL_RESULT or type(job.payload[1]) is not bytes:
+                answer = link.unwrap(job, answer)
+            status = answer.status
+            result = loads(answer.data, answer.buffers) if status == VALUE else None
+        except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
+            released(job)
+            self._unreadable(task, error)
+            return
+        released(job)
+        if status in (NONE, VALUE):
+            task.succeed(result)
+            return
+        failure = loads_exception(bytes(answer.data), task.executor.remote_traceback)
+        if status == UNREADABLE and self._breaks:
+            self._break(failure)
+        task.fail(failure)
+
+    def _unreadable(self, task: Task, error: BaseException) -> None:
+        failure = UnpicklableError(
+            f"the result of {task.name!r} arrived but can't be unpickled here: "
+            f"{safe_repr(error)}; return what unpickles in the submitting process"
+        )
+        failure.__cause__ = error
+        if self._breaks:
+            self._break(failure)
+        task.fail(failure)
 
     def lost(self, job: Job, lost: Lost) -> None:
         task = released(job)

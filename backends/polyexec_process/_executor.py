@@ -11,7 +11,7 @@ import signal
 import sys
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec import Executor
 from polyexec.arguments import need_initializer, positive, reject_unknown
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from polyexec import Task
     from polyexec.scheduling import Job
+    from polyexec.sharing import Shared
     from polyexec_process._context import ProcessContext
+
+T = TypeVar("T")
 
 _OPTIONS = (
     "env",
@@ -123,6 +126,7 @@ class ProcessExecutor(Executor, _Standard):
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
         """End the workers."""
         self._pool.stop()
+        self._crew.packer.close()
         if wait:
             self._pool.join()
 
@@ -141,9 +145,22 @@ class ProcessExecutor(Executor, _Standard):
         self.shutdown(wait=False, cancel_futures=True)
         self._pool.terminate(signal.SIGKILL)
 
+    def share(self, obj: T) -> Shared[T]:
+        """Return a handle for tasks' arguments: each worker gets *obj* once, not with each task.
+
+        It is pickled now, and its large buffers are read-only in the workers, which all see the
+        same memory. Raises UnpicklableError if it can't be sent.
+        """
+        return self._crew.packer.share(obj)
+
     def workers(self) -> list[dict[str, Any]]:
         """Return, for each worker, its name, pid, state, task, tasks done and memory in bytes."""
         return self._pool.describe()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether tasks with large arguments wait."""
+        return self._crew.packer.crowded
 
     @property
     def _processes(self) -> dict[int, Any]:

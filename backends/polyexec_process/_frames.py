@@ -5,10 +5,15 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
     JOBS        count times `ENTRY` (length, the function's number), then as many pickled calls
     FUNCTION    `NUMBER` of the function, then the function, pickled
     CLEAR       nothing: forget all functions
+    RETURN      tickets of segments that held results, and are free again
+    SHARE       `NUMBER` of a shared object, then its parcel
+    UNSHARE     numbers of shared objects to forget
     PREPARE     the worker's `Birth`, pickled; the first message
 
-From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
-outlive their writer, so what a worker answered counts, however it ended.
+The function's number in an `ENTRY` has flags: PARCEL for a call that is a parcel, REFERS for one that
+refers to shared objects by persistent ids. From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
+outlive their writer, so what a worker answered counts, however it ended. A status has flags as
+well: PARCEL for a result that is a parcel, KEPT if the call's parcel is in use still.
 
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
@@ -25,12 +30,16 @@ from typing import Final
 MESSAGE: Final = struct.Struct("<QII")
 ENTRY: Final = struct.Struct("<QI")
 NUMBER: Final = struct.Struct("<I")
+NUMBERS: Final = struct.Struct("<Q")
 ANSWER: Final = struct.Struct("<QBI")
 
 JOBS: Final = 0
 FUNCTION: Final = 1
 CLEAR: Final = 2
 PREPARE: Final = 3
+RETURN: Final = 4
+SHARE: Final = 5
+UNSHARE: Final = 6
 
 NONE: Final = 0
 VALUE: Final = 1
@@ -39,6 +48,17 @@ PASSED_OVER: Final = 3
 READY: Final = 4
 UNPREPARED: Final = 5
 UNREADABLE: Final = 6
+
+#: Flags of a status.
+PARCEL_RESULT: Final = 0x40
+KEPT: Final = 0x80
+FLAGS: Final = PARCEL_RESULT | KEPT
+
+#: Flags of a function's number.
+REFERS: Final = 1 << 30
+PARCEL: Final = 1 << 31
+SPECIAL: Final = REFERS
+FUNCTION_MASK: Final = REFERS - 1
 
 #: Places in the page, in words of eight bytes.
 BEGUN, BEGUN_AT, LIMIT, FLOOR = 0, 8, 16, 24

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
-import tempfile
+import socket
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,18 +15,23 @@ from polyexec_process._frames import (
     ANSWER,
     BEGUN,
     BEGUN_AT,
-    CLEAR,
     ENTRY,
+    FLAGS,
     FLOOR,
-    FUNCTION,
     JOBS,
+    KEPT,
     LIMIT,
     MESSAGE,
     NOTHING_BEGUN,
-    NUMBER,
     OWN_FUNCTION,
     PAGE_SIZE,
+    PARCEL,
+    PARCEL_RESULT,
+    REFERS,
 )
+from polyexec_process._lessons import Lessons
+from polyexec_process._parcels import Inbox, Parcel
+from polyexec_process._segments import memory
 from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
@@ -40,16 +45,18 @@ _READ = 1 << 18
 _MOST_AT_ONCE = 1 << 24
 _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
-#: How many bytes of functions a worker keeps.
-FUNCTION_BYTES = 64 << 20
 
 
 class Answer(NamedTuple):
-    """One answer of a worker: its status, the seconds that it took, and what it carries."""
+    """One answer of a worker: its status, the seconds that it took, and what it carries.
+
+    That is a pickle, and the buffers that the pickle refers to.
+    """
 
     status: int
     elapsed: float
-    data: bytes
+    data: bytes | memoryview
+    buffers: list[memoryview] | tuple[()] = ()
 
 
 class Link:
@@ -70,8 +77,6 @@ class Link:
         #: Whether its initializer failed.
         self.unprepared: bool = False
         self.process: WorkerProcess = WorkerProcess(self)
-        self._known: set[int] = set()
-        self._known_bytes: int = 0
         self.leaving: bool = False
         self.idle: bool = True
         self.done: int = 0
@@ -82,13 +87,13 @@ class Link:
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
-        page = _memory("polyexec-page")
+        page = memory("polyexec-page")
         os.ftruncate(page, PAGE_SIZE)
         self._page = mmap.mmap(page, PAGE_SIZE)
         self.words: memoryview = memoryview(self._page).cast("Q")
         self.words[BEGUN] = NOTHING_BEGUN
         self.words[LIMIT] = self.words[FLOOR] = 0
-        self._dump = _memory("polyexec-dump")
+        self._dump = memory("polyexec-dump")
         jobs, self.jobs = os.pipe()
         self.answers, answers = os.pipe()
         for fd in (self.jobs, self.answers):
@@ -97,8 +102,12 @@ class Link:
                 fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
             # A worker that is itself blocked on writing answers would deadlock us.
             os.set_blocking(fd, False)
+        self._rights, rights = socket.socketpair()
+        self._rights.setblocking(False)
+        self._inbox = Inbox(self._rights)
+        self._lessons = Lessons(self._rights, self._inbox)
         #: The worker's descriptors, until it is born.
-        self.fds: tuple[int, ...] = (jobs, answers, page, self._dump)
+        self.fds: tuple[int, ...] = (jobs, answers, page, self._dump, rights.detach())
 
     # -- to the worker ---------------------------------------------------------------------------
 
@@ -136,38 +145,31 @@ class Link:
         return True
 
     def message(self, jobs: list[Job]) -> bytes:
-        """Return *jobs* as a message, after those functions that the worker lacks.
+        """Return *jobs* as a message, after what the worker must be taught for them.
 
-        A job's payload is its function, pickled, and its arguments, pickled.
+        A job's payload is its function, pickled, its arguments, pickled or as a parcel, and the
+        shared objects that they refer to, None if they can't.
         """
-        lessons = [self._forget()]
-        known, pack = self._known, ENTRY.pack
+        lessons, pack = self._lessons, ENTRY.pack
+        parts = lessons.before_all()
         entries: list[bytes] = []
-        payloads: list[bytes] = []
+        calls: list[bytes] = []
         size = MESSAGE.size
         for job in jobs:
-            which = job.kind
-            function, payload = job.payload
-            if which > 0 and which not in known:
-                lessons.append(self._teach(which, function))
-            entries.append(pack(len(payload), max(which, OWN_FUNCTION)))
-            payloads.append(payload)
-            size += ENTRY.size + len(payload)
-        return b"".join([*lessons, MESSAGE.pack(size, JOBS, len(jobs)), *entries, *payloads])
-
-    def _teach(self, which: int, data: bytes) -> bytes:
-        self._known.add(which)
-        self._known_bytes += len(data)
-        size = MESSAGE.size + NUMBER.size + len(data)
-        return MESSAGE.pack(size, FUNCTION, 0) + NUMBER.pack(which) + data
-
-    def _forget(self) -> bytes:
-        """Have the worker forget all functions, if it has many; between messages only."""
-        if self._known_bytes <= FUNCTION_BYTES:
-            return b""
-        self._known.clear()
-        self._known_bytes = 0
-        return MESSAGE.pack(MESSAGE.size, CLEAR, 0)
+            which = max(job.kind, OWN_FUNCTION)
+            function, call, needs = job.payload
+            if which != OWN_FUNCTION:
+                parts += lessons.function(which, function)
+            if needs is not None:
+                parts += lessons.blobs(needs)
+                which |= REFERS
+            if type(call) is Parcel:
+                call = call.send(self._rights)
+                which |= PARCEL
+            entries.append(pack(len(call), which))
+            calls.append(call)
+            size += ENTRY.size + len(call)
+        return b"".join([*parts, MESSAGE.pack(size, JOBS, len(jobs)), *entries, *calls])
 
     def hold_back(self, begun: int) -> None:
         """Have the worker pass over all that it was sent, after number *begun*."""
@@ -226,6 +228,17 @@ class Link:
             at += length
         rest = data[at:] if at else data
         self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
+
+    def unwrap(self, job: Job, answer: Answer) -> Answer:
+        """Return *answer* without its flags: what was a parcel is opened, and *job*'s settled."""
+        status, elapsed, data, _ = answer
+        call = job.payload[1]
+        if type(call) is Parcel:
+            call.settle(kept=bool(status & KEPT))
+        if not status & PARCEL_RESULT:
+            return Answer(status & ~FLAGS, elapsed, data)
+        pieces = self._inbox.open(memoryview(data))
+        return Answer(status & ~FLAGS, elapsed, pieces[0], pieces[1:])
 
     # -- what is known of it ---------------------------------------------------------------------
 
@@ -287,6 +300,8 @@ class Link:
         for fd in fds:
             if fd >= 0:
                 os.close(fd)
+        self._rights.close()
+        self._inbox.close()
         self.out.clear()
 
 
@@ -297,12 +312,3 @@ def resident(pid: int | None) -> int:
     except OSError:
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _memory(name: str) -> int:
-    """Return a descriptor of new memory, which the kernel frees with its last holder."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name)
-    fd, path = tempfile.mkstemp(prefix=name)
-    Path(path).unlink()
-    return fd

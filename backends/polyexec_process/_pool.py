@@ -416,8 +416,9 @@ class LocalPool:
             self.dispatch()
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer.status != PASSED_OVER]
+        ended = self._client.ended
         for job, answer in zip(jobs, answers, strict=True):
-            self._client.ended(job, answer)
+            ended(job, answer, link)
 
     def _settle(self, link: Link, answers: list[Answer]) -> list[Job]:
         """Account for *answers*; return the jobs that they end."""
@@ -442,7 +443,7 @@ class LocalPool:
     def _begin(self, link: Link, answer: Answer) -> None:
         if answer.status == UNPREPARED:
             link.leaving = link.unprepared = True
-            self._client.unprepared(link.name, answer.data)
+            self._client.unprepared(link.name, bytes(answer.data))
             return
         assert answer.status == READY
         with self.lock:

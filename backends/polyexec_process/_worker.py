@@ -16,6 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec_process._frames import (
     ANSWER,
     BEGUN,
@@ -25,24 +26,35 @@ from polyexec_process._frames import (
     ERROR,
     FLOOR,
     FUNCTION,
+    FUNCTION_MASK,
+    JOBS,
     LIMIT,
     MESSAGE,
     NONE,
     NUMBER,
-    OWN_FUNCTION,
+    NUMBERS,
+    PARCEL_RESULT,
     PASSED_OVER,
     PREPARE,
     READY,
+    RETURN,
+    SHARE,
+    SPECIAL,
     UNPREPARED,
     UNREADABLE,
+    UNSHARE,
     VALUE,
 )
+from polyexec_process._holdings import Holdings
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 _READ = 1 << 18
 _MOST_MICROSECONDS = (1 << 32) - 1
+#: Types whose objects no pickler has questions about.
+_PLAIN = frozenset({bool, float, int})
 
 
 class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is gone, or has no more
@@ -57,6 +69,7 @@ class Worker:
         jobs: int,
         answers: int,
         page: memoryview,
+        rights: socket.socket,
         initializer: Callable[[], object] | None,
     ) -> None:
         self._jobs = jobs
@@ -65,6 +78,7 @@ class Worker:
         self._initializer = initializer
         self._buffer = b""
         self._functions: dict[int, Callable[..., Any]] = {}
+        self._holdings = Holdings(rights)
         self._running = False
         self._pid = os.getpid()
 
@@ -74,14 +88,13 @@ class Worker:
         try:
             while True:
                 kind, count, body = self._read()
-                if kind == 0:
+                if kind == JOBS:
                     self._run(count, body)
-                elif kind == FUNCTION:
-                    self._learn(body)
-                elif kind == CLEAR:
-                    self._functions.clear()
-                elif kind == PREPARE and not self._prepare(body):
-                    return
+                elif kind == PREPARE:
+                    if not self._prepare(body):
+                        return
+                else:
+                    self._learn(kind, body)
                 del body
         except _Gone:
             return
@@ -145,55 +158,79 @@ class Worker:
         self._write(ANSWER.pack(0, READY, 0))
         return True
 
-    def _learn(self, body: memoryview) -> None:
-        (number,) = NUMBER.unpack_from(body)
-        try:
-            self._functions[number] = pickle.loads(body[NUMBER.size :])
-        except BaseException as error:  # noqa: BLE001 - the user's code; those who call it get it
-            self._functions[number] = _Unloadable(error)
+    def _learn(self, kind: int, body: memoryview) -> None:
+        if kind == FUNCTION:
+            (number,) = NUMBER.unpack_from(body)
+            try:
+                self._functions[number] = pickle.loads(body[NUMBER.size :])
+            except BaseException as error:  # noqa: BLE001 - the user's code; its callers get it
+                self._functions[number] = _Unloadable(error)
+        elif kind == CLEAR:
+            self._functions.clear()
+        elif kind == RETURN:
+            self._holdings.take_back(number for (number,) in NUMBERS.iter_unpack(body))
+        elif kind == SHARE:
+            (number,) = NUMBERS.unpack_from(body)
+            self._holdings.hold(number, body[NUMBERS.size :])
+        elif kind == UNSHARE:
+            self._holdings.forget(number for (number,) in NUMBERS.iter_unpack(body))
 
     def _run(self, count: int, body: memoryview) -> None:
         page, clock = self._page, time.monotonic_ns
-        functions = self._functions
         start = ENTRY.size * count
         number = self._begun
         for length, which in ENTRY.iter_unpack(body[:start]):
-            end = start + length
+            call = body[start : start + length]
             began = clock()
             page[BEGUN_AT] = began
             page[BEGUN] = number
             if page[LIMIT] <= number < page[FLOOR]:
+                if which >= SPECIAL:
+                    self._holdings.skip(which, call)
                 answer = ANSWER.pack(0, PASSED_OVER, 0)
             else:
-                status, data = UNREADABLE, b""
-                try:
-                    self._running = True
-                    if which != OWN_FUNCTION:
-                        args, kwargs = pickle.loads(body[start:end])
-                        status = ERROR
-                        result = functions[which](*args, **kwargs)
-                    else:
-                        fn, args, kwargs = pickle.loads(body[start:end])
-                        status = ERROR
-                        result = fn(*args, **kwargs)
-                    if result is None:
-                        status = NONE
-                    else:
-                        data = _dumps(result)
-                        status = VALUE
-                    self._running = False
-                except BaseException as error:  # noqa: BLE001 - the border to the user's task
-                    self._running = False
-                    data = _dumps_exception(error)
-                if os.getpid() != self._pid:
-                    os._exit(1)  # a child that the task forked, and that left the task
+                status, data = self._attempt(which, call)
+                if which >= SPECIAL:
+                    status |= self._holdings.settle()
                 spent = min((clock() - began) // 1000, _MOST_MICROSECONDS)
                 answer = ANSWER.pack(len(data), status, spent) + data
-                result = args = kwargs = fn = None
-            start = end
+            start += length
             number += 1
             self._begun = number
             self._write(answer)
+
+    def _attempt(self, which: int, data: memoryview) -> tuple[int, bytes]:
+        """Run one call, and return its status and what goes with that."""
+        status = UNREADABLE
+        try:
+            self._running = True
+            call = pickle.loads(data) if which < SPECIAL else self._holdings.unpack(which, data)
+            status = ERROR
+            which &= FUNCTION_MASK
+            if which:
+                result = self._functions[which](*call[0], **call[1])
+            else:
+                result = call[0](*call[1], **call[2])
+            if os.getpid() != self._pid:
+                os._exit(1)  # a child that the task forked, and that left the task
+            return self._outcome(result)
+        except BaseException as error:  # noqa: BLE001 - the border to the user's task
+            self._running = False
+            if os.getpid() != self._pid:
+                os._exit(1)
+            return status, _dumps_exception(error)
+        finally:
+            self._running = False
+
+    def _outcome(self, result: Any) -> tuple[int, bytes]:
+        if result is None:
+            return NONE, b""
+        if type(result) in _PLAIN:
+            return VALUE, pickle.dumps(result, 5)
+        data, buffers = dumps_parts(result)
+        if buffers or len(data) >= LARGE:
+            return VALUE | PARCEL_RESULT, self._holdings.pack(data, buffers)
+        return VALUE, data
 
     def tell_failure(self) -> None:
         """Say, as the last thing, that the initializer failed: all is over for us then."""
@@ -213,13 +250,6 @@ class _Unloadable:
 
     def __call__(self, *_: object, **__: object) -> None:
         raise self._error
-
-
-def _dumps(result: Any) -> bytes:
-    from polyexec.serialization import dumps
-
-    globals()["_dumps"] = dumps  # looked up once
-    return dumps(result)
 
 
 def _dumps_exception(error: BaseException) -> bytes:
@@ -242,6 +272,7 @@ def run_worker(
     answers: int,
     page: memoryview,
     dump: int,
+    rights: socket.socket,
     initializer: Callable[[], object] | None = None,
 ) -> int:
     """Be a worker, and return the exit code."""
@@ -250,7 +281,7 @@ def run_worker(
     faulthandler.enable(dump)
     atexit._clear()  # what the parent registered is the parent's
     gc.enable()
-    worker = Worker(jobs, answers, page, initializer)
+    worker = Worker(jobs, answers, page, rights, initializer)
     worker.serve()
     code = end_process()
     worker.tell_failure()

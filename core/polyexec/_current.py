@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polyexec._feeder import Feeder
     from polyexec.executor import Executor
+    from polyexec.sharing import Shared
 
 
 class _Here(threading.local):
@@ -16,6 +19,8 @@ class _Here(threading.local):
     overdraws: bool = False
     #: The map whose inputs the thread submits.
     feeding: Feeder | None = None
+    #: How handles on shared objects are pickled.
+    refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
 
 
 here = _Here()

@@ -45,7 +45,7 @@ class _Report:
 class Feeder:
     """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
 
-    *bound*: how many futures may be unfinished. *buffersize*: how many inputs may be ahead of the
+    *bound*: how many futures may be unfinished, and *few* while *crowded*. *buffersize*: how many inputs may be ahead of the
     results read, None for no such limit. With *whole_chunks* a chunk in which the input fails is
     dropped, as Pool does; else what came before the error runs. *error* is that error.
     """
@@ -60,6 +60,8 @@ class Feeder:
         bound: int,
         buffersize: int | None,
         ledger: Ledger,
+        few: int = 0,
+        crowded: Callable[[], bool] | None = None,
         whole_chunks: bool = False,
     ) -> None:
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
@@ -69,12 +71,15 @@ class Feeder:
         self._plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no Chunk around an item
         self._bound = bound
         self._buffersize = buffersize
+        self._crowded = crowded
+        self._few = few
         self._ledger = ledger
         self._whole_chunks = whole_chunks
         self._pulling = threading.Lock()  # held while pulling, waited for by nobody
         self._lock = threading.RLock()  # guards what follows
         self._pending: OrderedDict[concurrent.futures.Future[Any], int] = OrderedDict()
         self._unfinished = 0
+        self._weight = 0
         self._unread = 0
         self._everything = self._cancelled = False
         #: Whether the reader waits, so that the other workers must be kept busy meanwhile.
@@ -147,6 +152,8 @@ class Feeder:
             return self._unread < self._buffersize
         if self._unfinished >= self._bound or self._unread >= MAX_UNREAD:
             return False
+        if self._unfinished >= self._few and self._crowded is not None and self._crowded():
+            return False
         # While the reader waits for a slow item the other workers must not idle; but who reads
         # slowly shall not find ever more results waiting.
         return self.reader_waits or len(self._pending) < 2 * self._bound
@@ -187,7 +194,9 @@ class Feeder:
         if self._plain:
             future = self._submit(self._fn, *items[0])
         else:
-            future = self._submit(Chunk(self._fn, items))
+            chunk = Chunk(self._fn, items)
+            self._weight = chunk.weight
+            future = self._submit(chunk)
         with self._lock:
             self._unfinished += 1
             self._unread += len(items)
@@ -199,7 +208,7 @@ class Feeder:
 
     def _exhaust(self) -> None:
         # The executor is not kept alive by results that are yet to be read.
-        self._inputs = self._submit = None
+        self._inputs = self._submit = self._crowded = None
         self.ended.put(None)
 
     def _cancel_pending(self) -> None:
@@ -226,7 +235,8 @@ class Feeder:
             pending = future in self._pending
         if not self._plain and not future.cancelled() and future.exception() is None:
             outcome: ChunkOutcome = future.result()
-            self._sizes.learn(len(outcome.outcomes), outcome.seconds)
+            weight = max(self._weight, outcome.weight)
+            self._sizes.learn(len(outcome.outcomes), outcome.seconds, weight)
         return pending
 
     def head(self) -> concurrent.futures.Future[Any] | None:

@@ -201,6 +201,8 @@ def submit_map(
         bound=bound_of(workers),
         buffersize=buffersize,
         ledger=executor._ledger,
+        few=2 * workers,
+        crowded=lambda: executor.crowded,
     )
     results = MapIterator[T](
         feeder,

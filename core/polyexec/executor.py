@@ -16,6 +16,7 @@ from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.errors import RemoteTraceback
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
+from polyexec.sharing import Shared
 from polyexec.task import NO_OPTIONS, Task, TaskOptions
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             self._ledger.observers.worker_lost(self, worker, error)
 
     @property
+    def crowded(self) -> bool:
+        """Whether arguments of waiting tasks take so much memory that `map` had better wait."""
+        return False
+
+    @property
     def observed(self) -> bool:
         """Whether plugins' hooks are called for each task, by `Task.start` among others."""
         return self._ledger.observers is not None
@@ -146,6 +152,14 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     def options(self, **options: Unpack[TaskOptionsDict]) -> OptionsView:
         """Return a light view of this executor that submits with these `TaskOptions`."""
         return OptionsView(self, checked_options(self.context, NO_OPTIONS, dict(options)))
+
+    def share(self, obj: T) -> Shared[T]:
+        """Return a handle for tasks' arguments: each worker gets *obj* once, not with each task.
+
+        The workers must not change it. Raises UnpicklableError where they are other processes and
+        *obj* can't be sent there.
+        """
+        return Shared(obj)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
         """Refuse new tasks and, if *wait*, return once the accepted ones have ended.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from polyexec.context import Context
     from polyexec.executor import Executor
     from polyexec.future import Future
+    from polyexec.sharing import Shared
 
 __all__ = ["OptionsView", "TaskOptionsDict"]
 
@@ -113,6 +114,10 @@ class OptionsView(MapMixin, concurrent.futures.Executor):
         """Return a view with these options on top of this one's."""
         merged = checked_options(self._executor.context, self._options, dict(options))
         return OptionsView(self._executor, merged)
+
+    def share(self, obj: T) -> Shared[T]:
+        """Do as `Executor.share`."""
+        return self._executor.share(obj)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do as `Executor.submit`, with this view's options."""

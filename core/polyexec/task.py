@@ -40,11 +40,16 @@ class TaskOptions:
 NO_OPTIONS = TaskOptions()
 
 
-def _name_of(fn: Callable[..., Any]) -> str | None:
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return what a task that calls *fn* is called; short, whatever *fn* is bound to."""
     try:
-        return getattr(fn, "__qualname__", None)
+        name = getattr(fn, "__qualname__", None)
+        if isinstance(name, str):
+            return name
+        inner = getattr(fn, "func", None)  # a partial
+        return name_of(inner) if callable(inner) else type(fn).__qualname__
     except Exception:  # noqa: BLE001 - the user's __getattr__
-        return None
+        return type(fn).__qualname__
 
 
 def _nothing() -> None:
@@ -93,13 +98,13 @@ class Task:
         self.handle: Any = None
         self.future: Future[Any] = Future()
         self.future.submitted_at = time.time()
-        self.future.name = options.name or _name_of(fn)
+        self.future.name = options.name or name_of(fn)
         self.future._task = self
 
     @property
     def name(self) -> str:
         """The name given by `options(name=)`, else the function's qualified name."""
-        return self.future.name or repr(self.fn)
+        return self.future.name or name_of(self.fn)
 
     def run(self, worker: str | None = None) -> None:
         """Run the task here and now, in its submitter's context variables; never raises."""

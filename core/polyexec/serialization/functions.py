@@ -12,7 +12,7 @@ from polyexec.serialization.payloads import dumps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EncodedFunction", "FunctionTable"]
+__all__ = ["EncodedFunction", "FunctionTable", "is_constant"]
 
 
 class EncodedFunction(NamedTuple):
@@ -34,7 +34,7 @@ class FunctionTable:
 
     def encode(self, fn: Callable[..., Any]) -> EncodedFunction:
         """Return *fn* as bytes, with its digest if it may be kept under that."""
-        if not _is_constant(fn):
+        if not is_constant(fn):
             return EncodedFunction(None, dumps(fn))
         key = id(fn)
         known = self._known.get(key)
@@ -47,7 +47,8 @@ class FunctionTable:
         return encoded
 
 
-def _is_constant(fn: Callable[..., Any]) -> bool:
+def is_constant(fn: Callable[..., Any]) -> bool:
+    """Return whether *fn* is taken to be the same at each call."""
     if isinstance(fn, types.BuiltinFunctionType):
         return fn.__self__ is None or isinstance(fn.__self__, types.ModuleType)
     return isinstance(fn, types.FunctionType | type)

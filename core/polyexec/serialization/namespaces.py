@@ -39,8 +39,12 @@ def dumps_by_value(
     protocol: int,
     buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
     reducers: Mapping[type, Callable[[Any], Any]] | None = None,
+    refer: Callable[[Any], int | None] | None = None,
 ) -> bytes:
-    """Return *obj* as bytes, with what has no name elsewhere by value; *reducers* go by type."""
+    """Return *obj* as bytes, with what has no name elsewhere by value.
+
+    *reducers* go by type; what *refer* returns a number for is stood for by that.
+    """
     file = io.BytesIO()
     kind: Any = _Pickler
     if reducers:
@@ -48,6 +52,8 @@ def dumps_by_value(
         base: Any = _Pickler.dispatch_table
         table = ChainMap(dict(reducers), base)
         kind = type(_Pickler.__name__, (_Pickler,), {"dispatch_table": table})
+    if refer is not None:
+        kind = type(_Pickler.__name__, (kind,), {"persistent_id": staticmethod(refer)})
     kind(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
     return file.getvalue()
 

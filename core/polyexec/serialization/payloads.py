@@ -8,18 +8,21 @@ what must travel by value. Once modules are registered to be pickled by value, i
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.errors import UnpicklableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["dumps", "loads"]
+__all__ = ["LARGE", "dumps", "dumps_parts", "loads"]
 
 PROTOCOL = 5
+#: From how many bytes on a buffer is worth a way of its own.
+LARGE: Final = 1 << 16
 #: How pickle says that something can't be pickled.
 _REFUSALS = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
 
@@ -47,7 +50,61 @@ def dumps(
     return data
 
 
-def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
+def dumps_parts(
+    obj: Any, refer: Callable[[Any], int | None] | None = None
+) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Return *obj* as bytes, and apart from them the buffers in it that are LARGE.
+
+    *refer* is asked of each object in it; one for which it returns a number is stood for by that.
+    Raises as `dumps`.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        with memoryview(buffer) as view:
+            small = view.nbytes < LARGE or not view.contiguous
+        if not small:
+            buffers.append(buffer)
+        return small
+
+    try:
+        data = _plainly(obj, keep, refer)
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
+        data = _by_value(obj, buffers, keep, error, refer)
+    else:
+        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
+            data = _by_value(obj, buffers, keep, None, refer)
+    return data, buffers
+
+
+def _plainly(
+    obj: Any,
+    keep: Callable[[pickle.PickleBuffer], Any],
+    refer: Callable[[Any], int | None] | None,
+) -> bytes:
+    if refer is None:
+        return pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+    file = io.BytesIO()
+    _ReferringPickler(file, keep, refer).dump(obj)
+    return file.getvalue()
+
+
+class _ReferringPickler(pickle.Pickler):
+    def __init__(
+        self,
+        file: io.BytesIO,
+        keep: Callable[[pickle.PickleBuffer], Any],
+        refer: Callable[[Any], int | None],
+    ) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=keep)
+        self._refer = refer
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Return what stands for *obj*, None to have it pickled."""
+        return self._refer(obj)
+
+
+def loads(data: bytes | memoryview, buffers: Iterable[Any] = ()) -> Any:
     """Return the object that `dumps` made *data* and *buffers* from."""
     return pickle.loads(data, buffers=buffers)
 
@@ -57,12 +114,13 @@ def _by_value(
     buffers: list[pickle.PickleBuffer],
     keep: Callable[[pickle.PickleBuffer], Any] | None,
     first: Exception | None,
+    refer: Callable[[Any], int | None] | None = None,
 ) -> bytes:
     from polyexec.serialization.namespaces import dumps_by_value
 
     buffers.clear()
     try:
-        data = dumps_by_value(obj, PROTOCOL, keep)
+        data = dumps_by_value(obj, PROTOCOL, keep, refer=refer)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         cause = first or error
         if not isinstance(cause, _REFUSALS):

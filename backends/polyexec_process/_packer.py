@@ -1,0 +1,134 @@
+"""Turns calls into what goes to workers: bytes, parcels, and shared objects that they refer to."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import types
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from polyexec.serialization import LARGE, dumps_parts
+from polyexec.sharing import Shared, references
+from polyexec_process._holdings import reference
+from polyexec_process._parcels import READONLY, Blob, Parcel, flat
+from polyexec_process._segments import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+#: How many bytes of constants, bound in callables that are sent with each task, are kept.
+CONSTANT_BYTES: Final = 64 << 20
+#: How deep callables are looked into for such constants: a map's chunk, a partial, a bound method.
+_DEPTH = 4
+
+
+class Packer:
+    """One executor's; any thread may call."""
+
+    def __init__(self) -> None:
+        self._store = Store()
+        self._kept = Store()
+        self._numbers = itertools.count(1)
+        self._shared: weakref.WeakKeyDictionary[Shared[Any], Blob] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()  # guards the constants
+        #: By identity, with its size.
+        self._constants: dict[int, tuple[Blob, int]] = {}
+        self._constant_bytes = 0
+
+    def share(self, obj: T) -> Shared[T]:
+        """Return a handle on *obj*, which is sent to each worker that needs it, once."""
+        handle = Shared(obj)
+        self._shared[handle] = self._blob(obj)
+        return handle
+
+    def arguments(self, call: tuple[Any, ...]) -> tuple[bytes | Parcel, list[Blob] | None]:
+        """Return a call's arguments as they are sent, and what they refer to."""
+        return self._pack(call, [], None)
+
+    def bound_call(self, call: tuple[Any, ...]) -> tuple[bytes | Parcel, list[Blob] | None]:
+        """Return a call as it is sent with its function, which is the first of *call*."""
+        needs: list[Blob] = []
+        refer = partial(self._constant, needs) if any(_constants_in(call[0])) else None
+        return self._pack(call, needs, refer)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether large calls wait, so that more had better be held back."""
+        return self._store.crowded
+
+    def close(self) -> None:
+        """Let go of memory that is kept for more."""
+        self._store.close()
+        self._constants.clear()
+
+    def _pack(
+        self, call: tuple[Any, ...], needs: list[Blob], refer: Callable[[Any], int | None] | None
+    ) -> tuple[bytes | Parcel, list[Blob] | None]:
+        if self._shared:
+            with references(partial(self._reference, needs)):
+                data, buffers = dumps_parts(call, refer)
+        else:
+            data, buffers = dumps_parts(call, refer)
+        if buffers or len(data) >= LARGE:
+            return Parcel(self._store, flat(data, buffers)), needs or None
+        return data, needs or None
+
+    def _reference(self, needs: list[Blob], handle: Shared[Any]) -> tuple[Any, ...] | None:
+        blob = self._shared.get(handle)
+        if blob is None:
+            return None
+        needs.append(blob)
+        return reference(blob.number)
+
+    def _constant(self, needs: list[Blob], obj: Any) -> int | None:
+        """Return what stands for *obj*, if that is large and can't change."""
+        if not _is_constant(obj):
+            return None
+        key = id(obj)
+        with self._lock:
+            known = self._constants.pop(key, None)
+            if known is None:
+                known = (self._blob(obj), len(obj))
+                self._constant_bytes += len(obj)
+            self._constants[key] = known  # behind those that were used before it
+            while self._constant_bytes > CONSTANT_BYTES and len(self._constants) > 1:
+                self._constant_bytes -= self._constants.pop(next(iter(self._constants)))[1]
+        blob = known[0]
+        needs.append(blob)
+        return blob.number
+
+    def _blob(self, obj: Any) -> Blob:
+        data, buffers = dumps_parts(obj)
+        return Blob(next(self._numbers), Parcel(self._kept, flat(data, buffers), READONLY), obj)
+
+
+def _is_constant(obj: Any) -> bool:
+    return type(obj) in (bytes, str) and len(obj) >= LARGE
+
+
+def _constants_in(fn: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """Yield the large constants that the callable *fn* is bound to, as far as is seen at once."""
+    owner = fn.__self__ if type(fn) is types.MethodType else fn
+    if type(owner) is functools.partial:
+        values = [owner.func, *owner.args, *owner.keywords.values()]
+    else:
+        values = list(_attributes(owner).values())
+    for value in values:
+        if _is_constant(value):
+            yield value
+        elif depth and callable(value):
+            yield from _constants_in(value, depth - 1)
+
+
+def _attributes(owner: Any) -> dict[str, Any]:
+    if isinstance(owner, type | types.FunctionType | types.BuiltinFunctionType):
+        return {}
+    try:
+        return dict(owner.__dict__)
+    except Exception:  # noqa: BLE001 - the user's __getattr__; most have no __dict__
+        return {}

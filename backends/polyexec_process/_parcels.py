@@ -1,0 +1,267 @@
+"""Parcels: what is too large for a pipe, as a pickle and the buffers that it refers to (PEP 574).
+
+    sender                                        receiver
+    copies the pieces into a segment
+    sends the descriptor over the socket    ->
+    sends the table through the pipe        ->    maps the segment, and uses the pieces where they are
+                                            <-    says whether they are still in use
+
+Where there is no segment to be had the pieces follow their table through the pipe. A receiver that
+keeps what it got, an array in a global say, keeps the mapping with it, and the segment is not used
+again. As mappings are scarce, it makes copies once it has many.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec_process._segments import map_private, map_readonly, map_shared
+
+if TYPE_CHECKING:
+    import mmap
+    import pickle
+    from collections.abc import Iterable, Iterator
+
+    from polyexec_process._lessons import Lessons
+    from polyexec_process._segments import Segment, Store
+
+#: A ticket (0: the pieces follow), how to map it, how many pieces; then each one's length. The ticket
+#: comes with the descriptor, too. Each has its own, for a segment may be sent again before the
+#: receiver has looked at what it was sent before.
+TABLE: Final = struct.Struct("<QII")
+TICKET: Final = struct.Struct("<Q")
+
+SHARED: Final = 0
+PRIVATE: Final = 1
+READONLY: Final = 2
+#: The sender has given up the segment; it need not be told of the end.
+ONCE: Final = 4
+
+#: From how many bytes on mapping a segment costs less than reading it.
+WORTH_MAPPING: Final = 4 << 20
+#: How many parcels a receiver has in use where they are, before it makes copies.
+MOST_MAPPED: Final = 8
+
+_ALIGNMENT = 64
+_tickets = itertools.count(1)
+_IS_READONLY = 1
+
+
+def flat(data: bytes, buffers: Iterable[pickle.PickleBuffer]) -> list[memoryview]:
+    """Return a pickle and its buffers as pieces."""
+    return [memoryview(data), *(buffer.raw() for buffer in buffers)]
+
+
+def ticket() -> int:
+    """Return a new ticket."""
+    return next(_tickets)
+
+
+def table(number: int, how: int, pieces: list[memoryview]) -> bytes:
+    """Return what says where *pieces* are."""
+    lengths = [piece.nbytes << 1 | int(piece.readonly) for piece in pieces]
+    return TABLE.pack(number, how, len(lengths)) + struct.pack(f"<{len(lengths)}Q", *lengths)
+
+
+def inline(pieces: list[memoryview]) -> bytes:
+    """Return *pieces* as bytes, for a pipe."""
+    return b"".join([table(0, SHARED, pieces), *pieces])
+
+
+def room_for(pieces: list[memoryview]) -> int:
+    """Return how large a segment *pieces* need."""
+    return sum(_aligned(piece.nbytes) for piece in pieces)
+
+
+def fill(segment: Segment, pieces: list[memoryview]) -> None:
+    """Copy *pieces* into *segment*."""
+    at = 0
+    for piece in pieces:
+        segment.view[at : at + piece.nbytes] = piece
+        at += _aligned(piece.nbytes)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+class Parcel:
+    """A large payload on its way; how it is to be mapped is *how*.
+
+    It is as it was when it was packed, whatever becomes of the objects: in a segment of *store* if
+    there is one to be had, else in memory of its own until there is.
+    """
+
+    __slots__ = ("_how", "_pieces", "_segment", "_store")
+
+    def __init__(self, store: Store, pieces: list[memoryview], how: int = SHARED) -> None:
+        self._store = store
+        self._how = how
+        self._segment: Segment | None = None
+        if not self._fill(pieces):
+            self._pieces: list[memoryview] = [_copied(piece) for piece in pieces]
+
+    def _fill(self, pieces: list[memoryview]) -> bool:
+        """Move *pieces* into a segment, if there is one."""
+        segment = self._store.take(room_for(pieces))
+        if segment is None:
+            return False
+        fill(segment, pieces)
+        self._segment = segment
+        self._pieces = pieces_at(memoryview(table(0, self._how, pieces)), segment.view)
+        return True
+
+    def send(self, rights: socket.socket) -> bytes:
+        """Send the descriptor over *rights*, if there is one, and return the rest for the pipe."""
+        if self._segment is None and not self._fill(self._pieces):
+            return inline(self._pieces)
+        assert self._segment is not None
+        number = ticket()
+        try:
+            socket.send_fds(rights, [TICKET.pack(number)], [self._segment.fd])
+        except OSError:  # too many are on their way, or the other end has died
+            return inline(self._pieces)
+        return table(number, self._how, self._pieces)
+
+    def settle(self, *, kept: bool) -> None:
+        """Take note that it was used, and whether what it held still is."""
+        segment, self._segment, self._pieces = self._segment, None, []
+        if segment is not None:
+            self._store.drop(segment) if kept else self._store.give(segment)
+
+    def __del__(self) -> None:
+        self.settle(kept=True)
+
+
+class Blob:
+    """Something that each worker gets once, and that jobs refer to by *number*."""
+
+    def __init__(self, number: int, parcel: Parcel, original: object = None) -> None:
+        self.number: int = number
+        self.parcel: Parcel = parcel
+        #: What it stands for, kept so that nothing else can have its identity.
+        self.original: object = original
+        #: Who must hear of its end.
+        self.holders: weakref.WeakSet[Lessons] = weakref.WeakSet()
+
+    def __del__(self) -> None:
+        for holder in list(self.holders):
+            holder.obsolete.append(self.number)
+
+
+def _copied(piece: memoryview) -> memoryview:
+    """Return a copy of *piece* that says of itself whether it may be written to."""
+    return memoryview(bytes(piece)) if piece.readonly else memoryview(bytearray(piece))
+
+
+def pieces_at(described: memoryview, memory: memoryview) -> list[memoryview]:
+    """Return the pieces that a table describes, in *memory*."""
+    return [
+        memory[at : at + size].toreadonly() if readonly else memory[at : at + size]
+        for at, size, readonly in _places(described)
+    ]
+
+
+def _places(described: memoryview) -> Iterator[tuple[int, int, bool]]:
+    """Yield where each piece begins, its size, and whether it must not be written to."""
+    _, _, count = TABLE.unpack_from(described)
+    at = 0
+    for length in struct.unpack_from(f"<{count}Q", described, TABLE.size):
+        size = length >> 1
+        yield at, size, bool(length & _IS_READONLY)
+        at += _aligned(size)
+
+
+def _read(fd: int, at: int, size: int, readonly: bool) -> memoryview:  # noqa: FBT001 - a place's
+    """Return a copy of a piece that is in the segment *fd*."""
+    piece = memoryview(bytearray(size))
+    got = 0
+    while got < size:
+        got += os.preadv(fd, [piece[got:]], at + got)
+    return piece.toreadonly() if readonly else piece
+
+
+def _inline_pieces(described: memoryview) -> list[memoryview]:
+    _, _, count = TABLE.unpack_from(described)
+    at = TABLE.size + 8 * count
+    pieces: list[memoryview] = []
+    for length in struct.unpack_from(f"<{count}Q", described, TABLE.size):
+        piece = described[at : at + (length >> 1)]
+        # What was bytes of a message can't be written to, though its owner may.
+        pieces.append(piece if length & _IS_READONLY else memoryview(bytearray(piece)))
+        at += length >> 1
+    return pieces
+
+
+class Inbox:
+    """The receiving end of one socket's parcels."""
+
+    def __init__(self, rights: socket.socket) -> None:
+        self._rights = rights
+        self._early: dict[int, int] = {}
+        #: The mappings that were in use when that was last looked at, by ticket.
+        self._mapped: dict[int, tuple[weakref.ref[Any], bool]] = {}
+        #: Segments that were read, and are of no more use.
+        self._read: list[int] = []
+
+    def open(self, described: memoryview) -> list[memoryview]:
+        """Return the pieces of the parcel that a table describes."""
+        number, how, _ = TABLE.unpack_from(described)
+        if not number:
+            return _inline_pieces(described)
+        fd = self._fetch(number)
+        try:
+            alive = sum(reference() is not None for reference, _ in self._mapped.values())
+            wanted = os.fstat(fd).st_size >= WORTH_MAPPING and alive < MOST_MAPPED
+            if not (wanted or how & READONLY):
+                if not how & ONCE:
+                    self._read.append(number)
+                return [_read(fd, *place) for place in _places(described)]
+            mapping = _map(fd, how)
+        finally:
+            os.close(fd)
+        self._mapped[number] = (weakref.ref(mapping), bool(how & ONCE))
+        return pieces_at(described, memoryview(mapping))
+
+    def skip(self, described: memoryview) -> None:
+        """Do without the parcel that a table describes."""
+        number, _, _ = TABLE.unpack_from(described)
+        if number:
+            os.close(self._fetch(number))
+
+    def in_use(self, described: memoryview) -> bool:
+        """Return whether something of a parcel that was opened is in use."""
+        number, _, _ = TABLE.unpack_from(described)
+        known = self._mapped.get(number)
+        return known is not None and known[0]() is not None
+
+    def free(self) -> list[int]:
+        """Return the tickets of the segments that have gone out of use, and are wanted back."""
+        free, self._read = self._read, []
+        gone = [number for number, (reference, _) in self._mapped.items() if reference() is None]
+        return free + [number for number in gone if not self._mapped.pop(number)[1]]
+
+    def _fetch(self, number: int) -> int:
+        while number not in self._early:
+            data, fds, _, _ = socket.recv_fds(self._rights, TICKET.size, 1)
+            if not fds:
+                raise OSError("no descriptor came along: this process has too many open files")
+            self._early[TICKET.unpack(data)[0]] = fds[0]
+        return self._early.pop(number)
+
+    def close(self) -> None:
+        """Close what came and was not asked for."""
+        for fd in self._early.values():
+            os.close(fd)
+        self._early.clear()
+
+
+def _map(fd: int, how: int) -> mmap.mmap:
+    if how & READONLY:
+        return map_readonly(fd)
+    return map_private(fd) if how & PRIVATE else map_shared(fd)

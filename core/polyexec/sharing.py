@@ -1,0 +1,50 @@
+"""Objects that every worker of an executor gets once, and tasks by a handle."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from polyexec._current import here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Shared", "references"]
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A handle on an object that `Executor.share` sends to each worker once.
+
+    It is small, and can be passed to tasks anywhere in their arguments. There, *value* is the
+    object: the very same on threads, a copy that all tasks of a worker see elsewhere. It must not
+    be changed. The workers keep it as long as the handle lives. To another executor's workers, or
+    back in a result, it goes with the object in it.
+    """
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return f"<Shared {type(self.value).__name__}>"
+
+    @property
+    def value(self) -> T:
+        """The object."""
+        return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reference = None if here.refer is None else here.refer(self)
+        return (Shared, (self.value,)) if reference is None else reference
+
+
+@contextlib.contextmanager
+def references(refer: Callable[[Shared[Any]], tuple[Any, ...] | None]) -> Iterator[None]:
+    """Have *refer* say, in this thread, how a handle is pickled; None for with its object."""
+    outer, here.refer = here.refer, refer
+    try:
+        yield
+    finally:
+        here.refer = outer
