@@ -10,10 +10,12 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
     UNSHARE     numbers of shared objects to forget
     PREPARE     the worker's `Birth`, pickled; the first message
 
-The function's number in an `ENTRY` has flags: PARCEL for a call that is a parcel, REFERS for one that
-refers to shared objects by persistent ids. From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
-outlive their writer, so what a worker answered counts, however it ended. A status has flags as
-well: PARCEL for a result that is a parcel, KEPT if the call's parcel is in use still.
+From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
+outlive their writer, so what a worker answered counts, however it ended.
+
+The function's number in an `ENTRY` has flags: PARCEL for a call that is a parcel, REFERS for one
+that refers to shared objects by persistent ids. A status has flags as well: PARCEL_RESULT for a
+result that is a parcel, KEPT if the call's parcel is in use still.
 
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and

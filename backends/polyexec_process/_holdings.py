@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Entry:
-    """A shared object, unpickled at its first use: its code may fail, and that is a task's error."""
+    """A shared object, unpickled at its first use: should its code fail, a task fails by it."""
 
     def __init__(self, pieces: list[memoryview]) -> None:
         self._pieces = pieces

@@ -103,7 +103,7 @@ class Link:
             # A worker that is itself blocked on writing answers would deadlock us.
             os.set_blocking(fd, False)
         self._rights, rights = socket.socketpair()
-        self._rights.setblocking(False)
+        self._rights.settimeout(0)
         self._inbox = Inbox(self._rights)
         self._lessons = Lessons(self._rights, self._inbox)
         #: The worker's descriptors, until it is born.

@@ -188,7 +188,7 @@ class Nursery:
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
     jobs, answers, page, dump, rights = fds
-    from polyexec_process._worker import run_worker
+    from polyexec_process._worker import Ends, run_worker
 
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
@@ -197,7 +197,8 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
     memory = mmap.mmap(page, PAGE_SIZE)
     os.close(page)
     words = memoryview(memory).cast("Q")
-    return run_worker(jobs, answers, words, dump, socket.socket(fileno=rights), initializer)
+    ends = Ends(jobs, answers, words, dump, socket.socket(fileno=rights))
+    return run_worker(ends, initializer)
 
 
 def be_nursery(

@@ -1,10 +1,10 @@
 """Parcels: what is too large for a pipe, as a pickle and the buffers that it refers to (PEP 574).
 
-    sender                                        receiver
+    sender                                      receiver
     copies the pieces into a segment
     sends the descriptor over the socket    ->
-    sends the table through the pipe        ->    maps the segment, and uses the pieces where they are
-                                            <-    says whether they are still in use
+    sends the table through the pipe        ->  maps the segment, and uses the pieces in there
+                                            <-  says whether they are still in use
 
 Where there is no segment to be had the pieces follow their table through the pipe. A receiver that
 keeps what it got, an array in a global say, keeps the mapping with it, and the segment is not used
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from polyexec_process._lessons import Lessons
     from polyexec_process._segments import Segment, Store
 
-#: A ticket (0: the pieces follow), how to map it, how many pieces; then each one's length. The ticket
-#: comes with the descriptor, too. Each has its own, for a segment may be sent again before the
-#: receiver has looked at what it was sent before.
+#: A ticket (0: the pieces follow), how to map it, how many pieces; then each one's length. The
+#: ticket comes with the descriptor, too. It is new each time, for a segment may be sent again
+#: before the receiver has looked at what it was sent before.
 TABLE: Final = struct.Struct("<QII")
 TICKET: Final = struct.Struct("<Q")
 

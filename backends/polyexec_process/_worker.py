@@ -14,7 +14,7 @@ import pickle
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec_process._frames import (
@@ -61,24 +61,27 @@ class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is g
     """Raised when there are no more jobs."""
 
 
+class Ends(NamedTuple):
+    """A worker's ends of what connects it: two pipes, the page, a file, and a socket."""
+
+    jobs: int
+    answers: int
+    page: memoryview
+    dump: int
+    rights: socket.socket
+
+
 class Worker:
     """Serves one pair of pipes until the first has no more to read."""
 
-    def __init__(
-        self,
-        jobs: int,
-        answers: int,
-        page: memoryview,
-        rights: socket.socket,
-        initializer: Callable[[], object] | None,
-    ) -> None:
-        self._jobs = jobs
-        self._answers = answers
-        self._page = page
+    def __init__(self, ends: Ends, initializer: Callable[[], object] | None) -> None:
+        self._jobs = ends.jobs
+        self._answers = ends.answers
+        self._page = ends.page
         self._initializer = initializer
         self._buffer = b""
         self._functions: dict[int, Callable[..., Any]] = {}
-        self._holdings = Holdings(rights)
+        self._holdings = Holdings(ends.rights)
         self._running = False
         self._pid = os.getpid()
 
@@ -267,21 +270,14 @@ def _flush() -> None:
             continue
 
 
-def run_worker(
-    jobs: int,
-    answers: int,
-    page: memoryview,
-    dump: int,
-    rights: socket.socket,
-    initializer: Callable[[], object] | None = None,
-) -> int:
+def run_worker(ends: Ends, initializer: Callable[[], object] | None = None) -> int:
     """Be a worker, and return the exit code."""
     import faulthandler
 
-    faulthandler.enable(dump)
+    faulthandler.enable(ends.dump)
     atexit._clear()  # what the parent registered is the parent's
     gc.enable()
-    worker = Worker(jobs, answers, page, rights, initializer)
+    worker = Worker(ends, initializer)
     worker.serve()
     code = end_process()
     worker.tell_failure()

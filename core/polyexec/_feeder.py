@@ -45,9 +45,10 @@ class _Report:
 class Feeder:
     """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
 
-    *bound*: how many futures may be unfinished, and *few* while *crowded*. *buffersize*: how many inputs may be ahead of the
-    results read, None for no such limit. With *whole_chunks* a chunk in which the input fails is
-    dropped, as Pool does; else what came before the error runs. *error* is that error.
+    *bound*: how many futures may be unfinished, and *few* while *crowded*. *buffersize*: how many
+    inputs may be ahead of the results read, None for no such limit. With *whole_chunks* a chunk in
+    which the input fails is dropped, as Pool does; else what came before the error runs. *error* is
+    that error.
     """
 
     def __init__(
