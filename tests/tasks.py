@@ -175,3 +175,19 @@ def leave_a_child_behind() -> str:
         sys.exit(0)
     os.wait()
     return "parent"
+
+
+class Sleeper:
+    """Sleeps as it is unpickled where it was not made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_woken, (self.seconds, os.getpid()))
+
+
+def _woken(seconds: float, pid: int) -> float:
+    if os.getpid() != pid:
+        threading.Event().wait(seconds)
+    return seconds

@@ -28,8 +28,17 @@ _THREAD_CAPS = (
     "NUMEXPR_NUM_THREADS",
 )
 
-
 _STDERR = 2
+_one_at_a_time = threading.RLock()
+
+
+def _unlock_in_child() -> None:
+    global _one_at_a_time  # noqa: PLW0603 - it is the parent's, whose other thread may hold it
+    _one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class Births:
@@ -45,17 +54,19 @@ class Births:
     ) -> None:
         caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
         self._env = {**caps, **env}
-        self.sock, theirs = map(_above_stdio, socket.socketpair())
-        try:
-            if method == "fork":
-                self.pid = self._fork(theirs, initializer)
-            else:
-                self.pid = self._exec(theirs, method, preload)
-        except BaseException:
-            self.sock.close()
-            raise
-        finally:
-            theirs.close()
+        # One at a time: what one is to inherit, no other may.
+        with _one_at_a_time:
+            self.sock, theirs = map(_above_stdio, socket.socketpair())
+            try:
+                if method == "fork":
+                    self.pid = self._fork(theirs, initializer)
+                else:
+                    self.pid = self._exec(theirs, method, preload)
+            except BaseException:
+                self.sock.close()
+                raise
+            finally:
+                theirs.close()
 
     def bear(self, number: int, fds: tuple[int, ...]) -> None:
         """Ask for a worker with these descriptors."""

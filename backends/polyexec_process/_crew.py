@@ -7,14 +7,15 @@ import itertools
 import signal
 import socket
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
-from polyexec.scheduling import Job
+from polyexec.scheduling import CRASHED, FAILED, Job
 from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
-from polyexec_process._frames import NONE, PARCEL_RESULT, UNREADABLE, VALUE
+from polyexec_process._frames import NONE, PARCEL_RESULT, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._lessons import FUNCTION_BYTES
 from polyexec_process._packer import Packer
+from polyexec_process._parcels import PRIVATE, SHARED, Parcel
 
 if TYPE_CHECKING:
     from polyexec import Task
@@ -49,19 +50,28 @@ class Crew:
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
+        how = PRIVATE if options.retries else SHARED  # what an attempt changes, no other may see
         if is_constant(fn):
             digest, function = self._table.encode(fn)
             assert digest is not None
             known = self._numbers.get(digest)
             kind = known[0] if known is not None else self._number(digest, len(function))
             if args or kwargs:
-                call, needs = self.packer.arguments((args, kwargs))
+                call, needs = self.packer.arguments((args, kwargs), how)
             else:
                 call, needs = NO_ARGUMENTS, None
         else:
             kind, function = self._kinds.setdefault(type(fn), -1 - len(self._kinds)), b""
-            call, needs = self.packer.bound_call((fn, args, kwargs))
-        return Job(kind, (function, call, needs), task, options.priority, options.timeout)
+            call, needs = self.packer.bound_call((fn, args, kwargs), how)
+        payload = (function, call, needs)
+        return Job(
+            kind,
+            payload,
+            task,
+            priority=options.priority,
+            timeout=options.timeout,
+            retries=options.retries,
+        )
 
     def _number(self, digest: bytes, size: int) -> int:
         # A function that was forgotten, or that two threads bring at once, has two numbers, and is
@@ -84,41 +94,61 @@ class Crew:
             job.owner.unstart()
 
     def ended(self, job: Job, answer: Answer, link: Link) -> None:
-        task: Task = job.owner
-        try:
-            if answer.status >= PARCEL_RESULT or type(job.payload[1]) is not bytes:
+        status = answer.status
+        if status >= PARCEL_RESULT or type(job.payload[1]) is not bytes:
+            try:
                 answer = link.unwrap(job, answer)
+            except OSError as error:  # too many open files
+                self._failed(job, error)
+                return
             status = answer.status
-            result = loads(answer.data, answer.buffers) if status == VALUE else None
-        except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
-            released(job)
-            self._unreadable(task, error)
-            return
-        released(job)
-        if status in (NONE, VALUE):
-            task.succeed(result)
-            return
-        failure = loads_exception(bytes(answer.data), task.executor.remote_traceback)
-        if status == UNREADABLE and self._breaks:
-            self._break(failure)
-        task.fail(failure)
+        if status == NONE:
+            released(job).succeed(None)
+        elif status == PLAIN_VALUE:
+            released(job).succeed(loads(answer.data))
+        elif status == VALUE:
+            self._arrived(job, answer)
+        else:
+            task: Task = job.owner
+            failure = loads_exception(bytes(answer.data), task.executor.remote_traceback)
+            if status == UNREADABLE and self._breaks:
+                self._break(failure)
+            self._failed(job, failure)
 
-    def _unreadable(self, task: Task, error: BaseException) -> None:
-        failure = UnpicklableError(
-            f"the result of {task.name!r} arrived but can't be unpickled here: "
-            f"{safe_repr(error)}; return what unpickles in the submitting process"
-        )
-        failure.__cause__ = error
-        if self._breaks:
-            self._break(failure)
-        task.fail(failure)
+    def _arrived(self, job: Job, answer: Answer) -> None:
+        task = released(job)
+        unread = Unread(task.name, answer)
+        if not self._breaks:
+            task.arrive(unread)
+            return
+        try:
+            result = unread()
+        except BaseException as error:  # noqa: BLE001 - the user's code
+            self._break(error)
+            task.end(error)
+        else:
+            task.succeed(result)
+
+    def _failed(self, job: Job, error: BaseException) -> None:
+        task: Task = job.owner
+        if not (task.is_retryable(error) and self._repeated(job, FAILED, error)):
+            released(job)
+            task.end(error)
+
+    def _repeated(self, job: Job, reason: int, error: BaseException) -> bool:
+        """Have *job* run again, if it may be."""
+        task: Task = job.owner
+        if not (self.pool.may_repeat(job, reason) and task.repeat(error)):
+            return False
+        self.pool.submit(job)
+        return True
 
     def lost(self, job: Job, lost: Lost) -> None:
-        task = released(job)
-        attempts = task.future.attempts
+        task: Task = job.owner
+        attempts, most = task.future.attempts, task.options.retries + 1
         error = WorkerLostError(
-            f"{lost} while running {task.name!r} (attempt {attempts} of "
-            f"{task.options.retries + 1}); use options(retries=) to have it run again"
+            f"{lost} while running {task.name!r} (attempt {attempts} of {most}); "
+            "use options(retries=) to have it run again"
             + (f"\n\n{lost.dump}" if lost.dump else ""),
             pid=lost.pid,
             exitcode=lost.exitcode,
@@ -129,15 +159,18 @@ class Crew:
         )
         if self._breaks:
             self._break(error)
-        task.lose(error)
+        if not self._repeated(job, CRASHED, error):
+            released(job)
+            task.end(error)
 
     def timed_out(self, job: Job) -> None:
-        task = released(job)
-        task.fail(
+        task: Task = job.owner
+        self._failed(
+            job,
             TaskTimeoutError(
                 f"{task.name!r} ran longer than its timeout of {task.options.timeout:g} seconds "
                 "and was stopped; give it more, or do less in it"
-            )
+            ),
         )
 
     def stopped(self, job: Job) -> None:
@@ -194,6 +227,28 @@ class Crew:
             executor.mark_broken(failure)
 
 
+class Unread:
+    """A result that nobody has asked for yet."""
+
+    __slots__ = ("_answer", "_name")
+
+    def __init__(self, name: str, answer: Answer) -> None:
+        self._name = name
+        self._answer = answer
+
+    def __call__(self) -> Any:
+        """Return it, or raise UnpicklableError."""
+        try:
+            return loads(self._answer.data, self._answer.buffers)
+        except KeyboardInterrupt:
+            raise  # the asking thread's
+        except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
+            raise UnpicklableError(
+                f"the result of {self._name!r} arrived but can't be unpickled here: "
+                f"{safe_repr(error)}; return what unpickles in the submitting process"
+            ) from error
+
+
 def safe_repr(error: BaseException) -> str:
     """Return what *error* says of itself, or what kind it is, for its code is the user's."""
     try:
@@ -205,7 +260,10 @@ def safe_repr(error: BaseException) -> str:
 def released(job: Job) -> Task:
     """Return the task of *job*, which has ended: its future must not keep the executor alive."""
     task: Task = job.owner
+    call = job.payload[1]
     job.owner = job.payload = None
+    if type(call) is Parcel:
+        call.settle()
     return task
 
 

@@ -50,6 +50,8 @@ PASSED_OVER: Final = 3
 READY: Final = 4
 UNPREPARED: Final = 5
 UNREADABLE: Final = 6
+#: A value that runs nobody's code as it is unpickled.
+PLAIN_VALUE: Final = 7
 
 #: Flags of a status.
 PARCEL_RESULT: Final = 0x40

@@ -87,27 +87,18 @@ class Link:
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
-        page = memory("polyexec-page")
-        os.ftruncate(page, PAGE_SIZE)
-        self._page = mmap.mmap(page, PAGE_SIZE)
-        self.words: memoryview = memoryview(self._page).cast("Q")
+        opened = _open()
+        self.jobs: int = opened.jobs
+        self.answers: int = opened.answers
+        self._dump = opened.dump
+        self._rights = opened.rights
+        self._inbox = Inbox(opened.rights)
+        self._lessons = Lessons(opened.rights, self._inbox)
+        #: The worker's descriptors, until it is born.
+        self.fds: tuple[int, ...] = opened.theirs
+        self.words: memoryview = memoryview(opened.page).cast("Q")
         self.words[BEGUN] = NOTHING_BEGUN
         self.words[LIMIT] = self.words[FLOOR] = 0
-        self._dump = memory("polyexec-dump")
-        jobs, self.jobs = os.pipe()
-        self.answers, answers = os.pipe()
-        for fd in (self.jobs, self.answers):
-            # Beyond what all pipes of a user may hold, this is refused; a small pipe will do.
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
-            # A worker that is itself blocked on writing answers would deadlock us.
-            os.set_blocking(fd, False)
-        self._rights, rights = socket.socketpair()
-        self._rights.settimeout(0)
-        self._inbox = Inbox(self._rights)
-        self._lessons = Lessons(self._rights, self._inbox)
-        #: The worker's descriptors, until it is born.
-        self.fds: tuple[int, ...] = (jobs, answers, page, self._dump, rights.detach())
 
     # -- to the worker ---------------------------------------------------------------------------
 
@@ -230,11 +221,11 @@ class Link:
         self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
 
     def unwrap(self, job: Job, answer: Answer) -> Answer:
-        """Return *answer* without its flags: what was a parcel is opened, and *job*'s settled."""
+        """Return *answer* without its flags: what was a parcel is opened."""
         status, elapsed, data, _ = answer
         call = job.payload[1]
         if type(call) is Parcel:
-            call.settle(kept=bool(status & KEPT))
+            call.note_use(kept=bool(status & KEPT))
         if not status & PARCEL_RESULT:
             return Answer(status & ~FLAGS, elapsed, data)
         pieces = self._inbox.open(memoryview(data))
@@ -303,6 +294,43 @@ class Link:
         self._rights.close()
         self._inbox.close()
         self.out.clear()
+
+
+class _Opened(NamedTuple):
+    jobs: int
+    answers: int
+    page: mmap.mmap
+    dump: int
+    rights: socket.socket
+    theirs: tuple[int, ...]
+
+
+def _open() -> _Opened:
+    """Open what connects a worker; all of it, or nothing."""
+    with contextlib.ExitStack() as undo:
+
+        def owned(fd: int) -> int:
+            undo.callback(os.close, fd)
+            return fd
+
+        their_jobs, jobs = map(owned, os.pipe())
+        answers, their_answers = map(owned, os.pipe())
+        page, dump = owned(memory("polyexec-page")), owned(memory("polyexec-dump"))
+        os.ftruncate(page, PAGE_SIZE)
+        rights, theirs = socket.socketpair()
+        undo.callback(rights.close)
+        their_rights = owned(theirs.detach())
+        rights.settimeout(0)
+        for fd in (jobs, answers):
+            # Beyond what all pipes of a user may hold, this is refused; a small pipe will do.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
+            # A worker that is itself blocked on writing answers would deadlock us.
+            os.set_blocking(fd, False)
+        mapped = mmap.mmap(page, PAGE_SIZE)
+        undo.pop_all()
+        theirs_all = (their_jobs, their_answers, page, dump, their_rights)
+        return _Opened(jobs, answers, mapped, dump, rights, theirs_all)
 
 
 def resident(pid: int | None) -> int:

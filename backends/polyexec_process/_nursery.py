@@ -15,6 +15,7 @@ Over its socket, each message a length and a pickled tuple, descriptors sent alo
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import mmap
 import os
@@ -136,6 +137,8 @@ class Nursery:
         return True
 
     def _bear(self, fds: list[int]) -> int:
+        if len(fds) < _FDS:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if self._method == "spawn":
             return self._spawn(fds)
         pid = os.fork()

@@ -46,15 +46,22 @@ class Packer:
         self._shared[handle] = self._blob(obj)
         return handle
 
-    def arguments(self, call: tuple[Any, ...]) -> tuple[bytes | Parcel, list[Blob] | None]:
-        """Return a call's arguments as they are sent, and what they refer to."""
-        return self._pack(call, [], None)
+    def arguments(
+        self, call: tuple[Any, ...], how: int
+    ) -> tuple[bytes | Parcel, list[Blob] | None]:
+        """Return a call's arguments as they are sent, and what they refer to.
 
-    def bound_call(self, call: tuple[Any, ...]) -> tuple[bytes | Parcel, list[Blob] | None]:
+        *how* the worker is to map them, if they make a parcel.
+        """
+        return self._pack(call, how, [], None)
+
+    def bound_call(
+        self, call: tuple[Any, ...], how: int
+    ) -> tuple[bytes | Parcel, list[Blob] | None]:
         """Return a call as it is sent with its function, which is the first of *call*."""
         needs: list[Blob] = []
         refer = partial(self._constant, needs) if any(_constants_in(call[0])) else None
-        return self._pack(call, needs, refer)
+        return self._pack(call, how, needs, refer)
 
     @property
     def crowded(self) -> bool:
@@ -67,7 +74,11 @@ class Packer:
         self._constants.clear()
 
     def _pack(
-        self, call: tuple[Any, ...], needs: list[Blob], refer: Callable[[Any], int | None] | None
+        self,
+        call: tuple[Any, ...],
+        how: int,
+        needs: list[Blob],
+        refer: Callable[[Any], int | None] | None,
     ) -> tuple[bytes | Parcel, list[Blob] | None]:
         if self._shared:
             with references(partial(self._reference, needs)):
@@ -75,7 +86,7 @@ class Packer:
         else:
             data, buffers = dumps_parts(call, refer)
         if buffers or len(data) >= LARGE:
-            return Parcel(self._store, flat(data, buffers)), needs or None
+            return Parcel(self._store, flat(data, buffers), how), needs or None
         return data, needs or None
 
     def _reference(self, needs: list[Blob], handle: Shared[Any]) -> tuple[Any, ...] | None:

@@ -97,11 +97,12 @@ class Parcel:
     there is one to be had, else in memory of its own until there is.
     """
 
-    __slots__ = ("_how", "_pieces", "_segment", "_store")
+    __slots__ = ("_how", "_kept", "_pieces", "_segment", "_store", "_used")
 
     def __init__(self, store: Store, pieces: list[memoryview], how: int = SHARED) -> None:
         self._store = store
         self._how = how
+        self._used = self._kept = False
         self._segment: Segment | None = None
         if not self._fill(pieces):
             self._pieces: list[memoryview] = [_copied(piece) for piece in pieces]
@@ -128,14 +129,20 @@ class Parcel:
             return inline(self._pieces)
         return table(number, self._how, self._pieces)
 
-    def settle(self, *, kept: bool) -> None:
-        """Take note that it was used, and whether what it held still is."""
+    def note_use(self, *, kept: bool) -> None:
+        """Take note that a receiver is done with it, and whether something is in use still."""
+        self._used = True
+        self._kept = self._kept or kept
+
+    def settle(self) -> None:
+        """Let go of what it holds, for it will not be sent again."""
         segment, self._segment, self._pieces = self._segment, None, []
         if segment is not None:
-            self._store.drop(segment) if kept else self._store.give(segment)
+            reusable = self._used and not self._kept
+            self._store.give(segment) if reusable else self._store.drop(segment)
 
     def __del__(self) -> None:
-        self.settle(kept=True)
+        self.settle()
 
 
 class Blob:

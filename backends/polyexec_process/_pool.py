@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 FLOOD: Final = 8
 #: How many workers in a row may die before they were ready.
 MISCARRIAGES: Final = 3
+#: How many seconds to go on with the workers that there are, where none could be started.
+SCARCE: Final = 1.0
 
 
 class LocalPool:
@@ -97,6 +99,8 @@ class LocalPool:
         #: Whether the reactor sleeps until something happens.
         self._resting = False
         self._miscarriages = 0
+        #: Before when it is no use to ask for another worker.
+        self._next_try = 0.0
         self._stopping = False
         self._terminated: signal.Signals | None = None
 
@@ -144,6 +148,11 @@ class LocalPool:
                 return False
             self.outstanding -= 1
             return True
+
+    def may_repeat(self, job: Job, reason: int) -> bool:
+        """Return whether *job*, which has ended, may be submitted again, and count that."""
+        with self.lock:
+            return self._scheduler.repeat(job, reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
@@ -222,26 +231,41 @@ class LocalPool:
         self.thread.start()
 
     def _bear(self) -> bool:
-        """Start a worker; return False if the nursery has ended, or everything is about to."""
-        if self._births is None or self._stopping:
+        """Start a worker; return False if none can be had now.
+
+        Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
+        """
+        if self._births is None or self._stopping or time.monotonic() < self._next_try:
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
         body = self._prepare(name)
-        link = Link(number, name, self.changed)
+        try:
+            link = Link(number, name, self.changed)
+        except OSError as error:
+            return self._do_with_fewer(error)
         window = link.window = self._scheduler.add_worker(number, self._max_tasks)
         try:
             self._births.bear(number, link.fds)
-        except OSError:  # the nursery has ended, which we shall hear of
+        except OSError as error:
             self._scheduler.lost(window, None)
             link.close()
-            return False
+            # If the nursery has ended we shall hear of it.
+            gone = isinstance(error, BrokenPipeError | ConnectionResetError)
+            return not gone and self._do_with_fewer(error)
         link.release_fds()
         self.links[number] = link
         self.idle += 1
         self.selector.register(link.answers, selectors.EVENT_READ, partial(self._answered, link))
         self._send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
         return True
+
+    def _do_with_fewer(self, error: OSError) -> bool:
+        """Go on with the workers that there are, or raise *error* if there are none."""
+        if not self.links:
+            raise error
+        self._next_try = time.monotonic() + SCARCE
+        return False
 
     def _hear(self) -> None:
         if self._births is None:
@@ -263,7 +287,14 @@ class LocalPool:
         elif what == "died":
             self._died(link, detail)
         else:
-            self._died(link, None, f"none could be started: {detail}")
+            self._not_born(link, detail)
+
+    def _not_born(self, link: Link, why: str) -> None:
+        """Do without a worker that the nursery could not start, unless it would be the only one."""
+        others = len(self.links) > 1
+        self._next_try = time.monotonic() + SCARCE
+        link.leaving = link.killed = others
+        self._died(link, None, None if others else f"none could be started: {why}")
 
     def _orphaned(self) -> None:
         """Go on without the nursery, which has died: its workers can't be replaced."""
@@ -282,8 +313,8 @@ class LocalPool:
         self._drain(link)
         lost = Lost(link.name, link.pid, exitcode, link.last_words())
         with self.lock:
-            expected = link.leaving or link.killed or self._stopping
             running = self._bury(link)
+            expected = link.killed or (running is None and (link.leaving or self._stopping))
             if not (link.ready or link.killed or link.unprepared or self._stopping):
                 self._miscarriages += 1
                 if self._miscarriages >= MISCARRIAGES:
@@ -300,6 +331,8 @@ class LocalPool:
             try:
                 if failure is None and self.outstanding > self._working():
                     self._bear()
+            except OSError as error:
+                failure = f"none could be started: {error}"
             except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more
                 failure = f"their initializer can't be sent: {error}"
             self.dispatch()

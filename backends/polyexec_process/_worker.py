@@ -8,6 +8,7 @@ whoever reads the pipe's other end knows what it had begun.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import pickle
@@ -35,6 +36,7 @@ from polyexec_process._frames import (
     NUMBERS,
     PARCEL_RESULT,
     PASSED_OVER,
+    PLAIN_VALUE,
     PREPARE,
     READY,
     RETURN,
@@ -131,11 +133,14 @@ class Worker:
         return b"".join(parts)
 
     def _write(self, data: bytes) -> None:
-        written = os.write(self._answers, data)
-        if written < len(data):
-            view = memoryview(data)
-            while written < len(data):
-                written += os.write(self._answers, view[written:])
+        try:
+            written = os.write(self._answers, data)
+            if written < len(data):
+                view = memoryview(data)
+                while written < len(data):
+                    written += os.write(self._answers, view[written:])
+        except BrokenPipeError:
+            raise _Gone from None
 
     # -- what they ask for -------------------------------------------------------------------------
 
@@ -229,7 +234,7 @@ class Worker:
         if result is None:
             return NONE, b""
         if type(result) in _PLAIN:
-            return VALUE, pickle.dumps(result, 5)
+            return PLAIN_VALUE, pickle.dumps(result, 5)
         data, buffers = dumps_parts(result)
         if buffers or len(data) >= LARGE:
             return VALUE | PARCEL_RESULT, self._holdings.pack(data, buffers)
@@ -238,7 +243,8 @@ class Worker:
     def tell_failure(self) -> None:
         """Say, as the last thing, that the initializer failed: all is over for us then."""
         if self._failure is not None:
-            self._write(ANSWER.pack(len(self._failure), UNPREPARED, 0) + self._failure)
+            with contextlib.suppress(_Gone):
+                self._write(ANSWER.pack(len(self._failure), UNPREPARED, 0) + self._failure)
 
     #: The number of the next job.
     _begun = 0

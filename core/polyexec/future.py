@@ -80,6 +80,8 @@ class Future(concurrent.futures.Future[T]):
     _state: str = PENDING
     _result: Any = None
     _exception: BaseException | None = None
+    #: What makes the result, until somebody has asked for that.
+    _load: Callable[[], Any] | None = None
     _waited: threading.Condition | None = None
     _waiters: Any = ()
     _done_callbacks: Any = ()
@@ -107,7 +109,7 @@ class Future(concurrent.futures.Future[T]):
             state = self._state.lower().replace("cancelled_and_notified", "cancelled")
             if self._exception is not None:
                 state += f" raised {type(self._exception).__name__}"
-            elif self._state == FINISHED:
+            elif self._state == FINISHED and self._load is None:
                 state += f" returned {type(self._result).__name__}"
         return f"<{type(self).__name__} at {id(self):#x} state={state}>"
 
@@ -163,6 +165,8 @@ class Future(concurrent.futures.Future[T]):
         try:
             with self._lock:
                 self._wait(timeout)
+                if self._load is not None:
+                    self._unpack(self._load)
                 if self._exception is not None:
                     raise self._exception
                 result: T = self._result
@@ -175,7 +179,19 @@ class Future(concurrent.futures.Future[T]):
         """Return what the task raised, None if it returned; blocks as `result` does."""
         with self._lock:
             self._wait(timeout)
+            if self._load is not None:
+                self._unpack(self._load)
             return self._exception
+
+    def _unpack(self, load: Callable[[], Any]) -> None:
+        """Make the result, in the thread that asks for it; called with the lock held."""
+        try:
+            self._result = load()
+        except KeyboardInterrupt:
+            raise  # it is the asking thread's, and whoever asks next tries again
+        except BaseException as error:  # noqa: BLE001 - the outcome, then
+            self._exception = error
+        self._load = None
 
     def _wait(self, timeout: float | None) -> None:
         """Block until the future has ended; called with the lock held."""
@@ -224,12 +240,17 @@ class Future(concurrent.futures.Future[T]):
         if not self._end(None, exception):
             raise InvalidStateError(f"{self._state}: {self!r}")
 
-    def _end(self, result: Any, exception: BaseException | None) -> bool:
+    def _end(
+        self,
+        result: Any,
+        exception: BaseException | None,
+        load: Callable[[], Any] | None = None,
+    ) -> bool:
         """Set the outcome and tell everyone; return False if there was one before."""
         with self._lock:
             if self._state in _ENDED:
                 return False
-            self._result, self._exception = result, exception
+            self._result, self._exception, self._load = result, exception, load
             task = self._task
             if task is not None:
                 self.finished_at = time.time()
@@ -261,7 +282,7 @@ class Future(concurrent.futures.Future[T]):
         """End with *error* in a forked child, without telling those who belong to the parent."""
         self._lock = threading.RLock()
         self._task, self._waited, self._waiters, self._done_callbacks = None, None, (), ()
-        self._exception, self._state = error, FINISHED
+        self._exception, self._state, self._load = error, FINISHED, None
 
     def _settle(self) -> None:
         """Run the callbacks and release the task, once the state is final."""

@@ -149,20 +149,50 @@ class Task:
         """End the task with *result*."""
         return self.future._end(result, None)
 
+    def arrive(self, load: Callable[[], Any]) -> bool:
+        """End the task with what *load* returns, or raises.
+
+        It is called in the thread that first asks for the outcome: unpickling runs users' code,
+        which must not hold up a thread that other tasks need.
+        """
+        return self.future._end(None, None, load)
+
     def fail(self, error: BaseException) -> bool:
         """End the task with *error*, or run it again if its options ask for that."""
-        options = self.options
-        if isinstance(error, options.retry_exceptions) and self.failures < options.retries:
+        if self.is_retryable(error) and self.failures < self.options.retries:
             self.failures += 1
             return self._retry(error)
-        return self.future._end(None, error)
+        return self.end(error)
 
     def lose(self, error: WorkerLostError) -> bool:
         """End the task with *error*, for its worker is lost, or run it again if asked to."""
         if self.losses < self.options.retries:
             self.losses += 1
             return self._retry(error)
+        return self.end(error)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Return whether *error* is one of those after which the task is to be run again."""
+        return isinstance(error, self.options.retry_exceptions)
+
+    def end(self, error: BaseException) -> bool:
+        """End the task with *error*, for good; for backends that count retries themselves."""
         return self.future._end(None, error)
+
+    def repeat(self, error: BaseException) -> bool:
+        """Take note that the backend is about to run the task again, because of *error*.
+
+        Returns False if the task has ended meanwhile, so that it must not.
+        """
+        future = self.future
+        with future._lock:
+            if future.done():
+                return False
+            future._state = "PENDING"
+        observers = self.executor._ledger.observers
+        if observers is not None:
+            observers.task_retried(self, error)
+        return True
 
     def cancel(self) -> bool:
         """End the task as cancelled, though it ran, for it was stopped; it is not run again."""
@@ -173,17 +203,11 @@ class Task:
         self.fn, self.args, self.kwargs = _nothing, (), {}
 
     def _retry(self, error: BaseException) -> bool:
-        future = self.future
-        with future._lock:
-            if future.done():
-                return False
-            future._state = "PENDING"
-        observers = self.executor._ledger.observers
-        if observers is not None:
-            observers.task_retried(self, error)
+        if not self.repeat(error):
+            return False
         try:
             self.executor.accept(self)
         except BaseException as refusal:  # noqa: BLE001 - the backend's word, or the user's reducer
             refusal.__cause__ = error
-            return future._end(None, refusal)
+            return self.end(refusal)
         return True

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from polyexec.scheduling import Job, Scheduler
+from polyexec.scheduling import CRASHED, FAILED, LOST, Job, Scheduler
 from polyexec.scheduling.scheduler import HORIZON, MAX_BATCH, MAX_WINDOW
 
 if TYPE_CHECKING:
@@ -58,6 +58,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert job not in self.ended, "a job ended twice"
         self.ended.add(job)
 
+    def end_or_repeat(self, job: Job, reason: int) -> None:
+        """End *job*, unless it has retries left for *reason*: then it is as if it had not begun."""
+        left = job.retries - job.spent[reason]
+        assert self.scheduler.repeat(job, reason) == (left > 0)
+        if left:
+            self.begun.discard(job)
+            self.scheduler.submit(job)
+        else:
+            self.end(job)
+
     def dispatch(self) -> None:
         while (found := self.scheduler.assign()) is not None:
             window, jobs = found
@@ -87,9 +97,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         kind=st.integers(1, 3),
         priority=st.integers(-1, 1),
         timeout=st.none() | st.just(1.0),
+        retries=st.integers(0, 2),
     )
-    def submit(self, kind: int, priority: int, timeout: float | None) -> Job:
-        job = Job(kind, b"", None, priority, timeout)
+    def submit(self, kind: int, priority: int, timeout: float | None, retries: int) -> Job:
+        job = Job(kind, b"", None, priority=priority, timeout=timeout, retries=retries)
         self.accepted.add(job)
         self.scheduler.submit(job)
         self.dispatch()
@@ -103,8 +114,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.scheduler.submit(job)
         self.dispatch()
 
-    @rule(number=workers, most=st.integers(1, 50), took=st.sampled_from([TINY, 0.001, LASTING]))
-    def work(self, number: int, most: int, took: float) -> None:
+    @rule(
+        number=workers,
+        most=st.integers(1, 50),
+        took=st.sampled_from([TINY, 0.001, LASTING]),
+        fails=st.booleans(),
+    )
+    def work(self, number: int, most: int, took: float, *, fails: bool = False) -> None:
         worker = self.alive.get(number)
         if worker is None:
             return
@@ -120,7 +136,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         answered = self.scheduler.answered(worker.window, elapsed, self.clock)
         assert answered == ran, "answers went to other jobs than those that ran"
         for job in answered:
-            self.end(job)
+            if fails:
+                self.end_or_repeat(job, FAILED)
+            else:
+                self.end(job)
         self.dispatch()
 
     @rule(number=workers)
@@ -134,8 +153,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.recalled(worker.window, begun)
         self.dispatch()
 
-    @rule(number=workers, runs=st.booleans())
-    def lose(self, number: int, *, runs: bool) -> None:
+    @rule(number=workers, runs=st.booleans(), reason=st.sampled_from([LOST, CRASHED]))
+    def lose(self, number: int, *, runs: bool, reason: int) -> None:
         worker = self.alive.pop(number, None)
         if worker is None:
             return
@@ -145,7 +164,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         lost = self.scheduler.lost(worker.window, worker.begun)
         assert running is None or lost is running
         if lost is not None:
-            self.end(lost)
+            self.end_or_repeat(lost, reason)
         self.dispatch()
 
     @rule(job=jobs)
@@ -231,7 +250,7 @@ def test_no_worker_holds_more_work_than_the_horizon() -> None:
 
 def test_a_higher_priority_goes_first_and_equal_ones_in_order() -> None:
     scheduler, (window,) = fed()
-    jobs = [Job(1, b"", None, priority) for priority in (0, 2, 0, 1, 2)]
+    jobs = [Job(1, b"", None, priority=priority) for priority in (0, 2, 0, 1, 2)]
     for job in jobs:
         scheduler.submit(job)
     order: list[Job] = []

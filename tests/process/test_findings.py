@@ -90,3 +90,95 @@ def test_a_program_without_standard_streams_runs(tmp_path: Path, method: str) ->
         timeout=4 * PATIENCE,
     )
     assert results.read_text(encoding="utf-8") == "[0, 1, 2, 3]"
+
+
+def test_a_result_that_is_slow_to_unpickle_holds_up_nobody_else(context: Context) -> None:
+    with context.Executor(1) as executor:
+        slow = executor.submit(tasks.Sleeper, PATIENCE / 4)
+        begin = time.monotonic()
+        assert executor.submit(tasks.double, 4).result(PATIENCE) == 8
+        assert slow.done()
+        assert time.monotonic() - begin < PATIENCE / 8
+        assert slow.result(PATIENCE) == PATIENCE / 4
+
+
+SCARCE = """
+import os
+import resource
+import sys
+import polyexec
+import polyexec_process
+
+
+def work(number):
+    return number
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    context = polyexec.get_context(sys.argv[1])
+    with context.Executor(8) as executor:
+        assert executor.submit(work, 1).result() == 1
+        hoard = []
+        try:
+            while True:
+                hoard.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        for fd in hoard[-2:]:
+            os.close(fd)
+        before = len(hoard)
+        futures = [executor.submit(work, number) for number in range(500)]
+        assert [future.result() for future in futures] == list(range(500))
+        for fd in hoard[:-2]:
+            os.close(fd)
+    executors = [context.Executor(2) for _ in range(6)]
+    for executor in executors:
+        assert list(executor.map(work, range(10))) == list(range(10))
+    print("fine")
+"""
+
+
+def test_a_program_that_runs_out_of_descriptors_goes_on(tmp_path: Path, method: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SCARCE, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program, method],
+        check=False,
+        timeout=4 * PATIENCE,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+ORPHANS = """
+import os
+import sys
+import polyexec
+
+
+def work(number):
+    return number
+
+
+if __name__ == "__main__":
+    executor = polyexec.get_context(sys.argv[1]).Executor(1)
+    executor.submit(work, 1).result()
+    for number in range(1000):
+        executor.submit(work, number)
+    os._exit(0)
+"""
+
+
+def test_workers_whose_program_left_at_once_say_nothing(tmp_path: Path, method: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(ORPHANS, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program, method],
+        check=True,
+        timeout=4 * PATIENCE,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")

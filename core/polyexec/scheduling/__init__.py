@@ -4,8 +4,8 @@ Events go in (submitted, worker ready, answered, stalled, lost), decisions come 
 jobs to that worker, hold it back, run these again). Whoever drives it does what they say.
 """
 
-from polyexec.scheduling.job import Job
+from polyexec.scheduling.job import CRASHED, FAILED, LOST, Job
 from polyexec.scheduling.scheduler import Scheduler
 from polyexec.scheduling.window import Window
 
-__all__ = ["Job", "Scheduler", "Window"]
+__all__ = ["CRASHED", "FAILED", "LOST", "Job", "Scheduler", "Window"]

@@ -4,36 +4,68 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["ASSIGNED", "ENDED", "QUEUED", "WITHDRAWN", "Job"]
+__all__ = [
+    "ASSIGNED",
+    "CRASHED",
+    "ENDED",
+    "FAILED",
+    "LOST",
+    "QUEUED",
+    "WITHDRAWN",
+    "Job",
+]
 
 QUEUED: Final = 0
 ASSIGNED: Final = 1
 WITHDRAWN: Final = 2
 ENDED: Final = 3
 
+#: Why a job may have to be run again: its worker was lost for no fault of its own, its worker died
+#: of it as far as can be told, or its own code failed.
+LOST: Final = 0
+CRASHED: Final = 1
+FAILED: Final = 2
+
 
 class Job:
-    """One attempt's worth of work; *kind* groups jobs that are expected to take equally long.
+    """What one worker does at a time; *kind* groups jobs that are expected to take equally long.
 
-    *priority*: higher goes first. *timeout*: seconds that it may run, None for no limit.
+    *priority*: higher goes first. *timeout*: seconds that one attempt may run, None for no limit.
+    *retries*: how often it may be run again for each reason, counted apart.
     *payload* and *owner* are the driver's, and never looked at here.
     """
 
-    __slots__ = ("estimate", "kind", "owner", "payload", "place", "priority", "state", "timeout")
+    __slots__ = (
+        "estimate",
+        "kind",
+        "owner",
+        "payload",
+        "place",
+        "priority",
+        "retries",
+        "spent",
+        "state",
+        "timeout",
+    )
 
     def __init__(
         self,
         kind: int,
         payload: Any,
         owner: Any,
+        *,
         priority: int = 0,
         timeout: float | None = None,
+        retries: int = 0,
     ) -> None:
         self.kind: int = kind
         self.payload: Any = payload
         self.owner: Any = owner
         self.priority: int = priority
         self.timeout: float | None = timeout
+        self.retries: int = retries
+        #: How many of its retries were used up, by reason.
+        self.spent: tuple[int, int, int] = (0, 0, 0)
         self.state: int = QUEUED
         #: How many seconds it was expected to take when it was assigned.
         self.estimate: float = 0.0

@@ -104,6 +104,20 @@ class Scheduler:
         self.ready.forget_one()
         return True
 
+    def repeat(self, job: Job, reason: int) -> bool:
+        """Return whether *job*, which has ended, may be run again, and count that.
+
+        It may be submitted then. A job of which *reason* says often enough that its worker died of
+        it is not given the next one: each reason has a budget of its own.
+        """
+        spent = list(job.spent)
+        if spent[reason] >= job.retries:
+            return False
+        spent[reason] += 1
+        job.spent = (spent[0], spent[1], spent[2])
+        job.state = QUEUED
+        return True
+
     def drain(self) -> list[Job]:
         """Remove and return all jobs that wait."""
         waiting: list[Job] = []
