@@ -191,3 +191,12 @@ def _woken(seconds: float, pid: int) -> float:
     if os.getpid() != pid:
         threading.Event().wait(seconds)
     return seconds
+
+
+def default_workers(name: str) -> int:
+    """Return how many workers an executor of that context has here, if not told."""
+    import polyexec
+
+    with polyexec.get_context(name).Executor() as executor:
+        assert executor.submit(os.getpid).result() != os.getpid()
+        return executor._max_workers

@@ -8,18 +8,23 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from polyexec.cpus import limit_cpus
 from polyexec.serialization.namespaces import adopt
 
 
 @dataclass
 class Birth:
-    """A worker's surroundings; *initializer* is pickled, None where it was inherited or is none."""
+    """A worker's surroundings: *cpus* is its share of them, *initializer* is pickled.
+
+    That is None where it was inherited, or there is none.
+    """
 
     name: str
     start_method: str
     parent_pid: int
     parent_name: str
     authkey: bytes
+    cpus: int
     initializer: bytes | None = None
     argv: list[str] = field(default_factory=list)
     directory: str | None = None
@@ -29,9 +34,11 @@ class Birth:
         import multiprocessing.context
         import multiprocessing.process
 
+        limit_cpus(self.cpus)
         # Functions of the program's main module travel by value, and find their globals here.
-        forked = self.start_method == "fork"
-        adopt("__main__", vars(sys.modules["__main__"]) if forked else {})
+        main = sys.modules["__main__"]
+        inherits = self.start_method == "fork" or main.__name__ == "__mp_main__"
+        adopt("__main__", vars(main) if inherits else {})
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyexec_process._nursery import be_nursery, interpreter_command, receive, send
+from polyexec_process._preload import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,7 +119,7 @@ class Births:
         executable: Any = multiprocessing.spawn.get_executable()
         path = [entry or str(Path.cwd()) for entry in sys.path]
         source = f"import sys; sys.path[:] = {path!r}; from polyexec_process._nursery import main; "
-        source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r})"
+        source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r}, {program()!r})"
         sock.set_inheritable(True)
         return os.posix_spawn(
             executable,

@@ -242,7 +242,7 @@ class Unread:
             return loads(self._answer.data, self._answer.buffers)
         except KeyboardInterrupt:
             raise  # the asking thread's
-        except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
+        except BaseException as error:  # the user's code, run while unpickling
             raise UnpicklableError(
                 f"the result of {self._name!r} arrived but can't be unpickled here: "
                 f"{safe_repr(error)}; return what unpickles in the submitting process"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec import Executor
 from polyexec.arguments import need_initializer, positive, reject_unknown
-from polyexec.context import usable_cpus
+from polyexec.cpus import usable_cpus
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births
 from polyexec_process._crew import Crew, released
@@ -90,7 +90,7 @@ class ProcessExecutor(Executor, _Standard):
             self._max_workers,
             self._crew,
             _births(context, initializer, tuple(initargs), env, self._max_workers),
-            _prepare(context, initializer, tuple(initargs)),
+            _prepare(context, initializer, tuple(initargs), self._max_workers),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
             max_tasks=limits["max_tasks_per_child"],
@@ -209,7 +209,10 @@ def _births(
 
 
 def _prepare(
-    context: ProcessContext, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
+    context: ProcessContext,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    workers: int,
 ) -> Callable[[str], bytes]:
     """Return what makes the first message for a worker of a given name."""
     method, forked = context.name, context.name == "fork"
@@ -223,6 +226,7 @@ def _prepare(
                 os.getpid(),
                 current.name,
                 bytes(current.authkey),
+                max(usable_cpus() // workers, 1),
                 None if forked or initializer is None else dumps_for_heir((initializer, initargs)),
                 argv=[] if forked else list(sys.argv),
                 directory=None if forked else str(Path.cwd()),

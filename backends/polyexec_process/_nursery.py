@@ -223,13 +223,14 @@ def be_nursery(
     Nursery(sock, parent, method, initializer).serve()
 
 
-def main(fd: int, parent: int, method: str, preload: list[str]) -> None:
+def main(fd: int, parent: int, method: str, names: list[str], program: str | None) -> None:
     """Be the nursery of a fresh interpreter."""
     if method == "forkserver":  # what every worker needs, loaded once and inherited
         from polyexec_process import _birth, _worker  # noqa: F401
-    for name in preload:
-        with contextlib.suppress(ImportError):  # as multiprocessing's fork server does
-            __import__(name)
+    if names:
+        from polyexec_process._preload import preload
+
+        preload(names, program)
     os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
     be_nursery(socket.socket(fileno=fd), parent, method)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from polyexec.context import Context
 
 CONTEXT = "POLYEXEC_CONTEXT"
-FALLBACK = "thread"
+FALLBACK = "forkserver" if sys.platform == "linux" else "spawn"
 
 _lock = threading.RLock()
 _chosen: Context | None = None

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec import capabilities as can
+from polyexec.cpus import usable_cpus
 from polyexec.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -232,10 +233,3 @@ class Context(abc.ABC):
     def Manager(self) -> Any:
         """Return a started manager of shared objects."""
         self._needs(can.MANAGER, "Manager")
-
-
-def usable_cpus() -> int:
-    """Return the number of CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

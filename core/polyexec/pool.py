@@ -19,11 +19,13 @@ from polyexec._map import bound_of
 from polyexec._poolresults import AsyncResult, IMapIterator, MapResult
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
-from polyexec.context import Context, usable_cpus
+from polyexec.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+
+    from polyexec.context import Context
 
 __all__ = ["AsyncResult", "IMapIterator", "MapResult", "Pool", "ThreadPool"]
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polyexec
 import tasks
@@ -94,7 +94,7 @@ def test_a_program_without_standard_streams_runs(tmp_path: Path, method: str) ->
 
 def test_a_result_that_is_slow_to_unpickle_holds_up_nobody_else(context: Context) -> None:
     with context.Executor(1) as executor:
-        slow = executor.submit(tasks.Sleeper, PATIENCE / 4)
+        slow: Any = executor.submit(tasks.Sleeper, PATIENCE / 4)
         begin = time.monotonic()
         assert executor.submit(tasks.double, 4).result(PATIENCE) == 8
         assert slow.done()

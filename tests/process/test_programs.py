@@ -121,3 +121,46 @@ def test_an_interrupt_ends_the_program_and_its_workers(tmp_path: Path, method: s
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert all(has_ended(pid, PATIENCE) for pid in pids)
+
+
+PRELOADED = """
+import os
+import sys
+import polyexec
+
+with open(sys.argv[1] if len(sys.argv) > 1 else "loads", "a") as loads:
+    loads.write("x")
+
+
+def is_loaded(_):
+    return sys.modules["__main__"].__name__ == "__mp_main__"
+
+
+%s
+    with polyexec.get_context("forkserver") as context:
+        context.set_forkserver_preload(["__main__", "json", "no_such_module"])
+        with context.Executor(2) as executor:
+            print(list(executor.map(is_loaded, range(4))), executor.submit(
+                lambda: "json" in sys.modules).result())
+"""
+
+
+@pytest.mark.parametrize(
+    ("guard", "loaded", "loads"),
+    [('if __name__ == "__main__":', True, "xx"), ("if True:", False, "x")],
+)
+def test_a_guarded_program_can_be_preloaded_once(
+    tmp_path: Path, guard: str, *, loaded: bool, loads: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PRELOADED % guard, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program],
+        check=False,
+        timeout=4 * PATIENCE,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.stdout, done.stderr) == (f"{[loaded] * 4} True\n", "")
+    assert (tmp_path / "loads").read_text(encoding="utf-8") == loads

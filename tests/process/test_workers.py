@@ -11,7 +11,7 @@ import pytest
 import polyexec
 import tasks
 from core.fakes import PATIENCE
-from polyexec.context import usable_cpus
+from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
 
 if TYPE_CHECKING:

@@ -1,0 +1,88 @@
+"""How many CPUs a process may use: what affinity, control groups and an outer executor leave it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["cgroup_quota", "limit_cpus", "usable_cpus"]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+_share: int | None = None
+
+
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may keep busy, 1 at least.
+
+    In a worker that is its share of its executor's, so that nested executors do not multiply.
+    """
+    count = _allowed_by_affinity()
+    quota = cgroup_quota(_MEMBERSHIP, _CGROUPS)
+    if quota is not None:
+        count = min(count, quota)
+    if _share is not None:
+        count = min(count, _share)
+    return max(count, 1)
+
+
+def limit_cpus(share: int) -> None:
+    """Have this process, a worker, use no more than *share* CPUs."""
+    global _share  # noqa: PLW0603 - the process's
+    _share = share
+
+
+def _allowed_by_affinity() -> int:
+    if hasattr(os, "process_cpu_count"):  # heeds -X cpu_count as well
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cgroup_quota(membership: Path, root: Path) -> int | None:
+    """Return how many CPUs the control groups allow, rounded up; None for no limit.
+
+    *membership* lists the process's groups as /proc/self/cgroup does, *root* is where they are
+    mounted; see cgroups(7). A limit of a group holds for those within.
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:  # no such thing here
+        return None
+    quotas: list[float] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            quotas += _quotas(root, path, _unified)
+        elif "cpu" in controllers.split(","):
+            quotas += _quotas(root / "cpu", path, _legacy)
+    return None if not quotas else max(-int(-min(quotas) // 1), 1)
+
+
+def _quotas(root: Path, path: str, read: Callable[[Path], float | None]) -> list[float]:
+    group = root / path.lstrip("/")
+    found = [read(each) for each in (group, *group.parents) if each.is_relative_to(root)]
+    return [quota for quota in found if quota is not None]
+
+
+def _unified(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):  # no limit here
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _legacy(group: Path) -> float | None:
+    try:
+        quota = int((group / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period = int((group / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no limit here
+        return None
+    return quota / period if quota > 0 else None
