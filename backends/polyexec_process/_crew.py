@@ -7,25 +7,36 @@ import itertools
 import signal
 import socket
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import CRASHED, FAILED, Job
 from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
+from polyexec.task import NO_OPTIONS
 from polyexec_process._frames import NONE, PARCEL_RESULT, PLAIN_VALUE, UNREADABLE, VALUE
-from polyexec_process._lessons import FUNCTION_BYTES
 from polyexec_process._packer import Packer
 from polyexec_process._parcels import PRIVATE, SHARED, Parcel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polyexec import Task
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer, Link
+    from polyexec_process._parcels import Blob
     from polyexec_process._pool import LocalPool
 
 
 NO_ARGUMENTS = dumps(((), {}))
+
+#: Types whose objects no pickler has questions about.
+_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
+
+#: Of how many functions the number is kept once they are gone.
+MOST_NUMBERS: Final = 4096
+
+Known: TypeAlias = "tuple[weakref.ref[Any], int, bytes]"
 
 
 class Crew:
@@ -38,9 +49,9 @@ class Crew:
         self._executor = weakref.ref(executor)
         self._breaks = breaks
         self._table = FunctionTable()
-        #: The number of each function that was sent lately, and how many bytes those have.
-        self._numbers: dict[bytes, tuple[int, int]] = {}
-        self._bytes = 0
+        #: The number of each function, by digest, and of those that live still, by identity.
+        self._numbers: dict[bytes, int] = {}
+        self._recent: dict[int, Known] = {}
         self._count = itertools.count(1)
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
@@ -50,38 +61,42 @@ class Crew:
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
+        needs: list[Blob] | None = None
         how = PRIVATE if options.retries else SHARED  # what an attempt changes, no other may see
-        if is_constant(fn):
-            digest, function = self._table.encode(fn)
-            assert digest is not None
-            known = self._numbers.get(digest)
-            kind = known[0] if known is not None else self._number(digest, len(function))
-            if args or kwargs:
-                call, needs = self.packer.arguments((args, kwargs), how)
+        recent = self._recent.get(id(fn))
+        if recent is None or recent[0]() is not fn:
+            recent = self._recall(fn)
+        if recent is not None:
+            _, kind, function = recent
+            if not kwargs and (not args or _PLAIN.issuperset(map(type, args))):
+                call = self.packer.plain(args, how) if args else NO_ARGUMENTS
             else:
-                call, needs = NO_ARGUMENTS, None
+                call, needs = self.packer.arguments((args, kwargs), how)
         else:
             kind, function = self._kinds.setdefault(type(fn), -1 - len(self._kinds)), b""
             call, needs = self.packer.bound_call((fn, args, kwargs), how)
-        payload = (function, call, needs)
-        return Job(
-            kind,
-            payload,
-            task,
-            priority=options.priority,
-            timeout=options.timeout,
-            retries=options.retries,
-        )
+        job = Job(kind, (function, call, needs), task)
+        if options is not NO_OPTIONS:
+            job.priority, job.timeout = options.priority, options.timeout
+            job.retries = options.retries
+        return job
 
-    def _number(self, digest: bytes, size: int) -> int:
-        # A function that was forgotten, or that two threads bring at once, has two numbers, and is
-        # sent twice: that does no harm.
-        number = next(self._count)
-        self._numbers[digest] = (number, size)
-        self._bytes += size
-        while self._bytes > FUNCTION_BYTES and len(self._numbers) > 1:
-            self._bytes -= self._numbers.pop(next(iter(self._numbers)))[1]
-        return number
+    def _recall(self, fn: Callable[..., Any]) -> Known | None:
+        """Return what is known of *fn*, None if it must be sent with each task."""
+        if not is_constant(fn):
+            return None
+        digest, function = self._table.encode(fn)
+        assert digest is not None
+        kind = self._numbers.get(digest)
+        if kind is None:
+            while len(self._numbers) >= MOST_NUMBERS:
+                self._numbers.pop(next(iter(self._numbers)), None)
+            # Two threads that bring it at once may give it two numbers, which does no harm.
+            kind = self._numbers[digest] = next(self._count)
+        recent, key = self._recent, id(fn)
+        known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, function)
+        self._recent[key] = known
+        return known
 
     # -- what the pool tells ---------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: How many seconds a worker may be silent before what waits behind its job is recalled.
 PATIENCE: Final = 0.02
+#: The same, where it has begun nothing, for it may be receiving what is large.
+SLOW_START: Final = 1.0
 #: How often, in seconds, the reactor looks while there is something to watch.
 TICK: Final = 0.01
 #: How many seconds a processor may take to let another see what it stored; by far.
@@ -83,7 +85,10 @@ class Overseer:
                 self._pool.dispatch()
             return True
         late = not link.ready and self._pool.idle and now - window.progressed_at > PATIENCE
-        stalled = self._scheduler.is_stalled(window, now, PATIENCE) and not link.leaving
+        patience = SLOW_START if link.running is None else PATIENCE
+        stalled = (
+            not (link.leaving or link.out) and self._scheduler.is_stalled(window, now, patience)
+        )
         if stalled or (late and not window.blocked):
             self._hold(link, now)
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import pickle
 import threading
 import types
 import weakref
@@ -45,6 +46,13 @@ class Packer:
         handle = Shared(obj)
         self._shared[handle] = self._blob(obj)
         return handle
+
+    def plain(self, args: tuple[Any, ...], how: int) -> bytes | Parcel:
+        """Return arguments of plain types as they are sent."""
+        data = pickle.dumps((args, {}), 5)
+        if len(data) < LARGE:
+            return data
+        return Parcel(self._store, [memoryview(data)], how)
 
     def arguments(
         self, call: tuple[Any, ...], how: int

@@ -92,10 +92,12 @@ class Ledger:
 
     def ended(self, task: Task) -> None:
         """Forget *task* for good."""
-        self.settling.discard(task)
+        if self.settling:
+            self.settling.discard(task)
         if self.room is not None:
             self.room.release()
-        self._see_to_the_end()
+        if self.refusing:
+            self._see_to_the_end()
 
     def feed(self, feeder: Feeder) -> None:
         """Accept a map's inputs after shutdown, too, and count it among what is unfinished."""

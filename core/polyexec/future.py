@@ -44,6 +44,8 @@ __all__ = ["Future", "Waiter"]
 
 T = TypeVar("T")
 
+#: The class, for the function that makes one costs more than it does.
+_RLock: Any = type(threading.RLock())
 _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _logger = logging.getLogger("concurrent.futures")
@@ -88,7 +90,7 @@ class Future(concurrent.futures.Future[T]):
     _task: Task | None = None
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = _RLock()
 
     if TYPE_CHECKING:
         _condition: threading.Condition
@@ -250,7 +252,11 @@ class Future(concurrent.futures.Future[T]):
         with self._lock:
             if self._state in _ENDED:
                 return False
-            self._result, self._exception, self._load = result, exception, load
+            self._result = result
+            if exception is not None:
+                self._exception = exception
+            if load is not None:
+                self._load = load
             task = self._task
             if task is not None:
                 self.finished_at = time.time()
@@ -258,7 +264,8 @@ class Future(concurrent.futures.Future[T]):
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
                 task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
-            self._tell("add_result" if exception is None else "add_exception", waiters=True)
+            if self._waiters or self._waited is not None:
+                self._tell("add_result" if exception is None else "add_exception", waiters=True)
         self._settle()
         return True
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import contextvars
 import time
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polyexec._current import here
 from polyexec.future import Future
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Mapping
 
     from polyexec.errors import WorkerLostError
     from polyexec.executor import Executor
 
-__all__ = ["Task", "TaskOptions"]
+__all__ = ["NO_OPTIONS", "Task", "TaskOptions"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class TaskOptions:
     name: str | None = None
 
 
+#: Those of tasks that were submitted without any.
 NO_OPTIONS = TaskOptions()
 
 
 def name_of(fn: Callable[..., Any]) -> str:
     """Return what a task that calls *fn* is called; short, whatever *fn* is bound to."""
+    if type(fn) is FunctionType:
+        return fn.__qualname__
     try:
         name = getattr(fn, "__qualname__", None)
         if isinstance(name, str):
@@ -50,6 +55,9 @@ def name_of(fn: Callable[..., Any]) -> str:
         return name_of(inner) if callable(inner) else type(fn).__qualname__
     except Exception:  # noqa: BLE001 - the user's __getattr__
         return type(fn).__qualname__
+
+
+_NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 
 
 def _nothing() -> None:
@@ -65,18 +73,10 @@ class Task:
     whether it counted: a task that was cancelled or has ended takes no second outcome.
     """
 
-    __slots__ = (
-        "args",
-        "context",
-        "executor",
-        "failures",
-        "fn",
-        "future",
-        "handle",
-        "kwargs",
-        "losses",
-        "options",
-    )
+    failures: int = 0
+    losses: int = 0
+    #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
+    handle: Any = None
 
     def __init__(
         self,
@@ -89,17 +89,14 @@ class Task:
         self.executor: Executor = executor
         self.fn: Callable[..., Any] = fn
         self.args: tuple[Any, ...] = args
-        self.kwargs: dict[str, Any] = kwargs
+        self.kwargs: Mapping[str, Any] = kwargs
         self.options: TaskOptions = options
-        self.context: contextvars.Context = contextvars.copy_context()
-        self.failures: int = 0
-        self.losses: int = 0
-        #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
-        self.handle: Any = None
-        self.future: Future[Any] = Future()
-        self.future.submitted_at = time.time()
-        self.future.name = options.name or name_of(fn)
-        self.future._task = self
+        self.context: contextvars.Context = copy_context()
+        future: Future[Any] = Future()
+        future.submitted_at = time.time()
+        future.name = options.name or name_of(fn)
+        future._task = self
+        self.future: Future[Any] = future
 
     @property
     def name(self) -> str:
@@ -200,7 +197,7 @@ class Task:
 
     def forget(self) -> None:
         """Drop the call, for the task has ended, though a queue may hold it for a while yet."""
-        self.fn, self.args, self.kwargs = _nothing, (), {}
+        self.fn, self.args, self.kwargs = _nothing, (), _NO_KEYWORDS
 
     def _retry(self, error: BaseException) -> bool:
         if not self.repeat(error):

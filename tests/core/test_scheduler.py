@@ -100,7 +100,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         retries=st.integers(0, 2),
     )
     def submit(self, kind: int, priority: int, timeout: float | None, retries: int) -> Job:
-        job = Job(kind, b"", None, priority=priority, timeout=timeout, retries=retries)
+        job = Job(kind, b"", None)
+        job.priority, job.timeout, job.retries = priority, timeout, retries
         self.accepted.add(job)
         self.scheduler.submit(job)
         self.dispatch()
@@ -250,7 +251,9 @@ def test_no_worker_holds_more_work_than_the_horizon() -> None:
 
 def test_a_higher_priority_goes_first_and_equal_ones_in_order() -> None:
     scheduler, (window,) = fed()
-    jobs = [Job(1, b"", None, priority=priority) for priority in (0, 2, 0, 1, 2)]
+    jobs = [Job(1, b"", None) for _ in range(5)]
+    for job, priority in zip(jobs, (0, 2, 0, 1, 2), strict=True):
+        job.priority = priority
     for job in jobs:
         scheduler.submit(job)
     order: list[Job] = []

@@ -35,39 +35,18 @@ class Job:
     *payload* and *owner* are the driver's, and never looked at here.
     """
 
-    __slots__ = (
-        "estimate",
-        "kind",
-        "owner",
-        "payload",
-        "place",
-        "priority",
-        "retries",
-        "spent",
-        "state",
-        "timeout",
-    )
+    priority: int = 0
+    timeout: float | None = None
+    retries: int = 0
+    #: How many of its retries were used up, by reason.
+    spent: tuple[int, int, int] = (0, 0, 0)
+    state: int = QUEUED
+    #: How many seconds it was expected to take when it was assigned.
+    estimate: float = 0.0
+    #: The window that it is in, and its number there.
+    place: Any = None
 
-    def __init__(
-        self,
-        kind: int,
-        payload: Any,
-        owner: Any,
-        *,
-        priority: int = 0,
-        timeout: float | None = None,
-        retries: int = 0,
-    ) -> None:
+    def __init__(self, kind: int, payload: Any, owner: Any) -> None:
         self.kind: int = kind
         self.payload: Any = payload
         self.owner: Any = owner
-        self.priority: int = priority
-        self.timeout: float | None = timeout
-        self.retries: int = retries
-        #: How many of its retries were used up, by reason.
-        self.spent: tuple[int, int, int] = (0, 0, 0)
-        self.state: int = QUEUED
-        #: How many seconds it was expected to take when it was assigned.
-        self.estimate: float = 0.0
-        #: The window that it is in, and its number there.
-        self.place: Any = None
