@@ -17,6 +17,7 @@ from polyexec_process._link import FUNCTION_BYTES
 
 if TYPE_CHECKING:
     from polyexec import Task
+    from polyexec.surroundings import Propagation
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer
@@ -32,10 +33,13 @@ class Crew:
     It refers to the executor but weakly; only tasks may keep that alive.
     """
 
-    def __init__(self, executor: ProcessExecutor, *, breaks: bool) -> None:
+    def __init__(
+        self, executor: ProcessExecutor, *, breaks: bool, propagation: Propagation | None = None
+    ) -> None:
         self._executor = weakref.ref(executor)
         self._breaks = breaks
-        self._table = FunctionTable()
+        self._propagation = propagation
+        self._table = FunctionTable() if propagation is None else propagation.table()
         #: The number of each function that was sent lately, and how many bytes those have.
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._bytes = 0
@@ -49,13 +53,16 @@ class Crew:
         encoded = self._table.encode(task.fn)
         digest = encoded.digest
         options = task.options
+        fn, args, kwargs = task.fn, task.args, task.kwargs
+        if self._propagation is not None:
+            fn = self._propagation.bearer(fn)
+            args = (self._propagation.values(task.context), *args)
         if digest is None:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            payload = dumps((task.fn, task.args, task.kwargs))
+            payload = dumps((fn, args, kwargs))
         else:
             known = self._numbers.get(digest)
             kind = known[0] if known is not None else self._number(digest, len(encoded.data))
-            args, kwargs = task.args, task.kwargs
             payload = dumps((args, kwargs)) if args or kwargs else NO_ARGUMENTS
         return Job(kind, (encoded.data, payload), task, options.priority, options.timeout)
 

@@ -10,6 +10,12 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
 From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
 outlive their writer, so what a worker answered counts, however it ended.
 
+What the worker's loggers log has a socket of its own, for any thread of the worker writes to that,
+and any process that it forked. Each message is one record, whole or not there at all: a byte that
+says whether the worker counted it, and the record, pickled; or a descriptor of memory that holds
+it, where it is large. The worker counts in `RECORDS`, after it has sent, what it logged before its
+answer; so it is known whether there are records before that.
+
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
 `FLOOR`: it passes over what lies between. So it can be held back though it is stopped, or never
@@ -41,9 +47,14 @@ UNPREPARED: Final = 5
 UNREADABLE: Final = 6
 
 #: Places in the page, in words of eight bytes.
-BEGUN, BEGUN_AT, LIMIT, FLOOR = 0, 8, 16, 24
+BEGUN, BEGUN_AT, LIMIT, FLOOR, RECORDS = 0, 8, 16, 24, 32
 PAGE_SIZE: Final = 4096
 NOTHING_BEGUN: Final = 1 << 63
+
+#: Records of the worker itself, and of processes that it forked, which it does not count.
+COUNTED, UNCOUNTED = b"\1", b"\0"
+#: The largest record, in bytes, that goes through the socket itself.
+LARGEST_RECORD: Final = 1 << 16
 
 #: A call whose function travels with it.
 OWN_FUNCTION: Final = 0

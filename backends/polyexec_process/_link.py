@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import tempfile
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +26,7 @@ from polyexec_process._frames import (
     OWN_FUNCTION,
     PAGE_SIZE,
 )
+from polyexec_process._memory import memory
 from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ class Link:
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
-        page = _memory("polyexec-page")
+        page = memory("polyexec-page")
         os.ftruncate(page, PAGE_SIZE)
         self._page = mmap.mmap(page, PAGE_SIZE)
         self.words: memoryview = memoryview(self._page).cast("Q")
         self.words[BEGUN] = NOTHING_BEGUN
         self.words[LIMIT] = self.words[FLOOR] = 0
-        self._dump = _memory("polyexec-dump")
+        self._dump = memory("polyexec-dump")
         jobs, self.jobs = os.pipe()
         self.answers, answers = os.pipe()
         for fd in (self.jobs, self.answers):
@@ -297,12 +297,3 @@ def resident(pid: int | None) -> int:
     except OSError:
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _memory(name: str) -> int:
-    """Return a descriptor of new memory, which the kernel frees with its last holder."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name)
-    fd, path = tempfile.mkstemp(prefix=name)
-    Path(path).unlink()
-    return fd

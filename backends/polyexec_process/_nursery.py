@@ -8,7 +8,7 @@ process has gone it kills the workers, busy or not, and goes as well.
 
 Over its socket, each message a length and a pickled tuple, descriptors sent along:
 
-    to it      ("bear", number) with jobs, answers, page, dump   ("end", 0)
+    to it      ("bear", number) with jobs, answers, page, dump, records   ("end", 0)
     from it    ("born", number, pid) ("failed", number, why) ("died", number, status)
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LENGTH = struct.Struct("<I")
-_FDS = 4
+_FDS = 5
 _STDERR = 2
 #: How often, in seconds, it looks whether its parent is there, where nothing tells it.
 _GLANCE = 1.0
@@ -187,7 +187,8 @@ class Nursery:
 
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
-    jobs, answers, page, dump = fds
+    jobs, answers, page, dump, records = fds
+    from polyexec_process._carry import open_channel
     from polyexec_process._worker import run_worker
 
     with contextlib.suppress(OSError):
@@ -196,7 +197,9 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
         signal.signal(signum, signal.SIG_DFL)
     memory = mmap.mmap(page, PAGE_SIZE)
     os.close(page)
-    return run_worker(jobs, answers, memoryview(memory).cast("Q"), dump, initializer)
+    words = memoryview(memory).cast("Q")
+    open_channel(records, words)
+    return run_worker(jobs, answers, words, dump, initializer)
 
 
 def be_nursery(
@@ -221,7 +224,7 @@ def be_nursery(
 def main(fd: int, parent: int, method: str, preload: list[str]) -> None:
     """Be the nursery of a fresh interpreter."""
     if method == "forkserver":  # what every worker needs, loaded once and inherited
-        from polyexec_process import _birth, _worker  # noqa: F401
+        from polyexec_process import _birth, _carry, _worker  # noqa: F401
     for name in preload:
         with contextlib.suppress(ImportError):  # as multiprocessing's fork server does
             __import__(name)

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.scheduling import Job, Scheduler
 from polyexec.waiting import wait_in_slices
 from polyexec_process._client import Lost
-from polyexec_process._frames import MESSAGE, PASSED_OVER, PREPARE, READY, UNPREPARED
+from polyexec_process._frames import MESSAGE, PASSED_OVER, PREPARE, READY, RECORDS, UNPREPARED
 from polyexec_process._link import Answer, Link, resident
 from polyexec_process._overseer import MOMENT, Overseer
+from polyexec_process._records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,7 @@ class LocalPool:
         self._max_memory = max_memory
         self._scheduler = Scheduler()
         self._overseer = Overseer(self, self._scheduler, idle_timeout)
+        self._records = Records(self._wake)
         self._numbers = itertools.count(1)
         self._births: Births | None = None
         self._waker = (-1, -1)
@@ -97,6 +99,8 @@ class LocalPool:
         #: Whether the reactor sleeps until something happens.
         self._resting = False
         self._miscarriages = 0
+        #: Whether an initializer has failed, of which the client may not have heard yet.
+        self._failing = False
         self._stopping = False
         self._terminated: signal.Signals | None = None
 
@@ -171,6 +175,7 @@ class LocalPool:
         thread = self.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+            self._records.join()
 
     #: What ProcessPoolExecutor's `_call_queue` has, for those who look.
     join_thread = join
@@ -198,6 +203,7 @@ class LocalPool:
         """Close this forked child's copies of the descriptors, which are the parent's."""
         for link in list(self.links.values()):
             link.close()
+        self._records.abandon()
         if self._births is not None:
             self._births.sock.close()
             self.selector.close()
@@ -215,7 +221,7 @@ class LocalPool:
         self._waker = os.pipe()
         for fd in self._waker:
             os.set_blocking(fd, False)
-        self.selector = selectors.DefaultSelector()
+        self.selector = self._records.selector = selectors.DefaultSelector()
         self.selector.register(self._waker[0], selectors.EVENT_READ, self._awake)
         self.selector.register(self._births.sock, selectors.EVENT_READ, self._hear)
         self.thread = threading.Thread(target=self._react, name="polyexec-reactor", daemon=True)
@@ -223,20 +229,24 @@ class LocalPool:
 
     def _bear(self) -> bool:
         """Start a worker; return False if the nursery has ended, or everything is about to."""
-        if self._births is None or self._stopping:
+        if self._births is None or self._stopping or self._failing:
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
         body = self._prepare(name)
         link = Link(number, name, self.changed)
         window = link.window = self._scheduler.add_worker(number, self._max_tasks)
+        records = self._records.open(number, link.words)
         try:
-            self._births.bear(number, link.fds)
+            self._births.bear(number, (*link.fds, records))
         except OSError:  # the nursery has ended, which we shall hear of
             self._scheduler.lost(window, None)
             link.close()
+            self._records.drain(number)
+            self._records.forget(number)
             return False
         link.release_fds()
+        self._records.opened(number)
         self.links[number] = link
         self.idle += 1
         self.selector.register(link.answers, selectors.EVENT_READ, partial(self._answered, link))
@@ -279,6 +289,7 @@ class LocalPool:
 
     def _died(self, link: Link, exitcode: int | None, failure: str | None = None) -> None:
         """See to what a dead worker leaves."""
+        self._records.drain(link.number)
         self._drain(link)
         lost = Lost(link.name, link.pid, exitcode, link.last_words())
         with self.lock:
@@ -289,9 +300,9 @@ class LocalPool:
                 if self._miscarriages >= MISCARRIAGES:
                     failure = f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
         if running is not None:
-            expected |= self._tell_end(running, lost)
+            expected |= self._tell_end(link, running, lost)
         if not expected:
-            self._client.worker_lost(lost, running)
+            self._records.after(link.number, partial(self._client.worker_lost, lost, running))
         with self.changed:
             if running is not None and self._overseer.kills.pop(running, None) is False:
                 self._overseer.killed.add(running)
@@ -307,6 +318,7 @@ class LocalPool:
             self.outstanding -= len(dropped)
         for job in dropped:
             self._client.stopped(job)
+        self._records.forget(link.number)
         if failure is not None:
             self._client.barren(failure)
 
@@ -326,17 +338,18 @@ class LocalPool:
         link.close()
         return running
 
-    def _tell_end(self, job: Job, lost: Lost) -> bool:
+    def _tell_end(self, link: Link, job: Job, lost: Lost) -> bool:
         """Tell how *job* ended with its worker; return whether that was our doing."""
         out_of_time = self._overseer.kills.get(job)
+        ours = True
         if out_of_time:
-            self._client.timed_out(job)
+            tell = partial(self._client.timed_out, job)
         elif out_of_time is not None or self._terminated is not None:
-            self._client.stopped(job)
+            tell = partial(self._client.stopped, job)
         else:
-            self._client.lost(job, lost)
-            return False
-        return True
+            tell, ours = partial(self._client.lost, job, lost), False
+        self._records.after(link.number, tell)
+        return ours
 
     def _drain(self, link: Link) -> None:
         """Take what a dead worker has answered."""
@@ -416,6 +429,12 @@ class LocalPool:
             self.dispatch()
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer.status != PASSED_OVER]
+        if link.words[RECORDS] and self._records.is_behind(link.number):
+            self._records.after(link.number, partial(self._tell, jobs, answers))
+        else:
+            self._tell(jobs, answers)
+
+    def _tell(self, jobs: list[Job], answers: list[Answer]) -> None:
         for job, answer in zip(jobs, answers, strict=True):
             self._client.ended(job, answer)
 
@@ -441,8 +460,9 @@ class LocalPool:
 
     def _begin(self, link: Link, answer: Answer) -> None:
         if answer.status == UNPREPARED:
-            link.leaving = link.unprepared = True
-            self._client.unprepared(link.name, answer.data)
+            link.leaving = link.unprepared = self._failing = True
+            tell = partial(self._client.unprepared, link.name, answer.data)
+            self._records.after(link.number, tell)
             return
         assert answer.status == READY
         with self.lock:
@@ -490,13 +510,14 @@ class LocalPool:
 
     def _run(self) -> None:
         while True:
+            waiting = self._records.look()
             with self.lock:
                 if self.observed:
                     self.dispatch()
-                timeout = self._overseer.look()
+                timeout = _sooner(waiting, self._overseer.look())
                 if self._stopping:
                     self._wind_up()
-                    if not self.links:
+                    if not self.links and waiting is None:
                         return
                 self._resting = timeout is None
                 flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
@@ -526,3 +547,8 @@ class LocalPool:
             waker, self._waker = self._waker, (-1, -1)
             for fd in waker:
                 os.close(fd)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """Return the shorter of two times; None is any."""
+    return one if other is None else other if one is None else min(one, other)
