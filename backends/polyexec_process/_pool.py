@@ -423,13 +423,16 @@ class LocalPool:
             return
         with self.lock:
             jobs = self._settle(link, answers)
+            logged = link.words[RECORDS] and self._records.are_before(
+                link.number, idle=not link.window.entries
+            )
             if self._max_memory is not None and self._is_too_large(link):
                 self.retire(link)
             # First of all the worker gets new work; then we look at what it has done.
             self.dispatch()
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer.status != PASSED_OVER]
-        if link.words[RECORDS] and self._records.is_behind(link.number):
+        if logged:
             self._records.after(link.number, partial(self._tell, jobs, answers))
         else:
             self._tell(jobs, answers)

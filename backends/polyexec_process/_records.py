@@ -6,11 +6,11 @@ its next task by then. Handlers are users' code, and run on a thread of their ow
     worker            reactor                            thread of the handlers
     record       ->   read, queued                  ->   handled, counted
     RECORDS += 1
-    answer       ->   is the count behind RECORDS?
+    answer       ->   any new, not yet handled?
                       yes: the outcome waits        <-   wakes the reactor as the count gets there
 
-A handler that does not return for long, perhaps because it waits for a task itself, is waited for
-no more. A worker whose records are not handled as fast as it logs is not read from until they
+A handler that does not return for long, perhaps because it waits for a task that logs, is waited
+for no more. A worker whose records are not handled as fast as it logs is not read from until they
 are, so that the socket fills, and logging blocks there.
 """
 
@@ -50,6 +50,9 @@ class Inflow:
         #: How many of those that the worker counts have been read, and handled.
         self.received: int = 0
         self.handled: int = 0
+        #: How many were logged before the last answer, at least. Later answers need not wait for
+        #: those: they are other tasks', and a handler may wait for such a task.
+        self.told: int = 0
         #: How many bytes wait to be handled, and whether no more are read therefore.
         self.held: int = 0
         self.paused: bool = False
@@ -150,17 +153,24 @@ class Records:
 
     # -- outcomes that wait ------------------------------------------------------------------------
 
-    def is_behind(self, number: int) -> bool:
-        """Return whether a worker's outcomes must wait."""
+    def are_before(self, number: int, *, idle: bool) -> bool:
+        """Return whether answers of a worker that are being read have records before them.
+
+        *idle*: whether the worker has nothing more to do, so that all it has logged is before them.
+        """
         inflow = self._inflows[number]
-        return bool(inflow.calls) or inflow.handled < inflow.sent
+        sent = inflow.sent
+        found = inflow.handled < sent and inflow.told < sent
+        if idle:
+            inflow.told = sent
+        return found
 
     def after(self, number: int, call: Callable[[], None]) -> None:
         """Call *call* once all that the worker has logged is handled, at once if it is."""
-        if not self.is_behind(number):
+        inflow = self._inflows[number]
+        if not inflow.calls and inflow.handled >= inflow.sent:
             call()
             return
-        inflow = self._inflows[number]
         with self._lock:
             inflow.calls.append((inflow.sent, call))
         self._awaited[number] = inflow
