@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from polyexec_process._frames import COUNTED, LARGEST_RECORD, RECORDS, UNCOUNTED
+from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS
 from polyexec_process._memory import memory
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ class Channel:
 
     def send(self, record: bytes) -> None:
         """Send *record*; one thread at a time may call."""
-        counted = os.getpid() == self._pid  # else a process that a task forked
-        self._send(COUNTED if counted else UNCOUNTED, record)
-        if counted:
-            self._page[RECORDS] += 1
+        if os.getpid() != self._pid:  # a process that a task forked
+            self._send(COUNT.pack(0), record)
+            return
+        # Ctrl-C may strike in between: then the next record has the same number.
+        number = self._page[RECORDS] + 1
+        self._send(COUNT.pack(number), record)
+        self._page[RECORDS] = number
 
     def _send(self, header: bytes, record: bytes) -> None:
         if len(record) < LARGEST_RECORD:

@@ -11,10 +11,10 @@ From the worker `ANSWER` (length, status, microseconds), then that many bytes. A
 outlive their writer, so what a worker answered counts, however it ended.
 
 What the worker's loggers log has a socket of its own, for any thread of the worker writes to that,
-and any process that it forked. Each message is one record, whole or not there at all: a byte that
-says whether the worker counted it, and the record, pickled; or a descriptor of memory that holds
-it, where it is large. The worker counts in `RECORDS`, after it has sent, what it logged before its
-answer; so it is known whether there are records before that.
+and any process that it forked. Each message is one record, whole or not there at all: `COUNT`, the
+number of the worker's records up to this one, and the record, pickled; or a descriptor of memory
+that holds it, where it is large. The worker stores the number in `RECORDS` as well, before it
+answers; so it is known whether there are records before an answer. Others' have the number 0.
 
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
@@ -32,6 +32,7 @@ MESSAGE: Final = struct.Struct("<QII")
 ENTRY: Final = struct.Struct("<QI")
 NUMBER: Final = struct.Struct("<I")
 ANSWER: Final = struct.Struct("<QBI")
+COUNT: Final = struct.Struct("<Q")
 
 JOBS: Final = 0
 FUNCTION: Final = 1
@@ -51,8 +52,6 @@ BEGUN, BEGUN_AT, LIMIT, FLOOR, RECORDS = 0, 8, 16, 24, 32
 PAGE_SIZE: Final = 4096
 NOTHING_BEGUN: Final = 1 << 63
 
-#: Records of the worker itself, and of processes that it forked, which it does not count.
-COUNTED, UNCOUNTED = b"\1", b"\0"
 #: The largest record, in bytes, that goes through the socket itself.
 LARGEST_RECORD: Final = 1 << 16
 

@@ -235,8 +235,12 @@ class LocalPool:
         name = f"{self._name}-{number}"
         body = self._prepare(name)
         link = Link(number, name, self.changed)
+        try:
+            records = self._records.open(number, link.words)
+        except OSError:
+            link.close()
+            raise
         window = link.window = self._scheduler.add_worker(number, self._max_tasks)
-        records = self._records.open(number, link.words)
         try:
             self._births.bear(number, (*link.fds, records))
         except OSError:  # the nursery has ended, which we shall hear of

@@ -24,7 +24,7 @@ from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Final
 
 from polyexec.surroundings import Handling, handle_record
-from polyexec_process._frames import COUNTED, LARGEST_RECORD, RECORDS
+from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Inflow:
     def __init__(self, page: memoryview) -> None:
         self.sock, self.theirs = socket.socketpair(socket.AF_UNIX, _KIND)
         self.sock.setblocking(False)  # noqa: FBT003 - its only signature
-        #: How many of those that the worker counts have been read, and handled.
+        #: How many of the worker's own have been read, and handled.
         self.received: int = 0
         self.handled: int = 0
         #: How many were logged before the last answer, at least. Later answers need not wait for
@@ -75,15 +75,15 @@ class Inflow:
         """Whether reading may go on."""
         return self.paused and self.held <= _MOST // 2
 
-    def read(self) -> tuple[bytes, bytes | int] | None:
-        """Return the next record's header, and its bytes or its memory; None if there is none."""
+    def read(self) -> tuple[int, bytes | int] | None:
+        """Return the next record's number, and its bytes or its memory; None if there is none."""
         try:
-            data, fds, _, _ = socket.recv_fds(self.sock, LARGEST_RECORD + 1, 1)
+            data, fds, _, _ = socket.recv_fds(self.sock, COUNT.size + LARGEST_RECORD, 1)
         except (BlockingIOError, ConnectionResetError):  # the latter if it was killed
             return None
         if not data:
             return None
-        return data[:1], fds[0] if fds else data[1:]
+        return COUNT.unpack_from(data)[0], fds[0] if fds else data[COUNT.size :]
 
     def close(self) -> None:
         """Read no more."""
@@ -125,19 +125,18 @@ class Records:
             found = inflow.read()
             if found is None:
                 break
-            header, content = found
-            counted = header == COUNTED
+            number, content = found
             size = _OVERHEAD + (LARGEST_RECORD if isinstance(content, int) else len(content))
-            inflow.received += counted
+            inflow.received = number or inflow.received
             with self._lock:
                 inflow.held += size
-            self._handling.put(partial(self._handle, inflow, content, size, counted))
+            self._handling.put(partial(self._handle, inflow, content, size, number))
         if inflow.held > _MOST and not inflow.paused:
             inflow.paused = True
             self._paused.add(inflow)
             self.selector.unregister(inflow.sock)
 
-    def _handle(self, inflow: Inflow, content: bytes | int, size: int, counted: int) -> None:
+    def _handle(self, inflow: Inflow, content: bytes | int, size: int, number: int) -> None:
         """Handle one record; on the thread for that."""
         if isinstance(content, int):
             with open(content, "rb") as file:  # noqa: PTH123 - a descriptor
@@ -146,7 +145,7 @@ class Records:
         handle_record(content)
         with self._lock:
             inflow.held -= size
-            inflow.handled += counted
+            inflow.handled = number or inflow.handled
             wanted = inflow.due or inflow.resumes
         if wanted:
             self._wake()

@@ -219,7 +219,7 @@ class ThreadExecutor(Executor, _Standard):
         max_tasks = options.get("max_tasks_per_child")
         if max_tasks is not None:
             max_tasks = positive("max_tasks_per_child", max_tasks, "leave it out for no limit")
-        if options.get("propagate", ()) != ():
+        if options.get("propagate") is not None:
             from polyexec.surroundings import Propagation  # which threads do without
 
             Propagation.of(options["propagate"])

@@ -31,11 +31,11 @@ class Handling:
     def __init__(self) -> None:
         # Re-entrant: the collector may run code that logs, and so hands in a call.
         self._changed = threading.Condition(threading.RLock())
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None
         self._begun_at: float | None = None
 
-    def put(self, call: Callable[[], None]) -> None:
+    def put(self, call: Callable[[], object]) -> None:
         """Have *call* run, after those handed in before; it must not raise."""
         with self._changed:
             self._waiting.append(call)

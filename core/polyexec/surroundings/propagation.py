@@ -23,11 +23,13 @@ class Propagation:
 
     @classmethod
     def of(cls, variables: Any) -> Propagation | None:
-        """Return the propagation that an executor was asked for, None for none.
+        """Return the propagation that an executor was asked for, None if that was none.
 
         Raises TypeError for what is no tuple of ContextVars, and ValueError for one that is not a
         variable of a module, for no worker could find that.
         """
+        if variables is None:
+            return None
         if not isinstance(variables, list | tuple) or not all(
             isinstance(variable, ContextVar) for variable in variables
         ):
