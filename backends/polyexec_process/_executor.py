@@ -84,9 +84,9 @@ class ProcessExecutor(Executor, _Standard):
         }
         idle_timeout = _seconds("idle_timeout", options.get("idle_timeout"))
         env = _checked_env(options)
+        propagation = Propagation.of(options.get("propagate"))
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        propagation = Propagation.of(options.get("propagate"))
         self._crew = Crew(self, breaks=lost == "break", propagation=propagation)
         self._pool = self._crew.pool = LocalPool(
             self._max_workers,

@@ -17,6 +17,7 @@ are, so that the socket fills, and logging blocks there.
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections import deque
 from functools import partial
@@ -38,7 +39,8 @@ _OVERHEAD: Final = 1 << 10
 _SOME, _ALL = 64, 1 << 14
 #: How many seconds pass, at most, before somebody looks whether a handler is stuck.
 _GLANCE: Final = 0.1
-_KIND: Final = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
+#: Whole messages that are never dropped.
+_KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
 class Inflow:

@@ -1,8 +1,9 @@
 """Runs handlers of log records, which are users' code, on a thread that no task needs.
 
 The calls run one after another, in the order in which they came. The thread lives only while there
-is something to run, and is no daemon, so that interpreter exit waits for it. Whoever waits for it
-looks at `stuck`, for a handler may itself wait for that.
+is something to run, and is no daemon, so that interpreter exit waits for it; but not for long if
+Ctrl-C has ended the program. Whoever waits for it looks at `stuck`, for a handler may itself wait
+for that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from polyexec import _exit
 from polyexec._current import here
+from polyexec.waiting import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +24,8 @@ __all__ = ["PATIENCE", "Handling"]
 
 #: How many seconds one call may take before nobody waits for it any more.
 PATIENCE: Final = 2.0
+#: How many seconds are left for what waits, where Ctrl-C has ended the program.
+_GRACE: Final = 0.5
 #: How often, in seconds, somebody who waits looks whether a call is stuck.
 _GLANCE: Final = 0.1
 
@@ -34,6 +39,7 @@ class Handling:
         self._waiting: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None
         self._begun_at: float | None = None
+        self._ends_at: float | None = None
 
     def put(self, call: Callable[[], object]) -> None:
         """Have *call* run, after those handed in before; it must not raise."""
@@ -59,6 +65,8 @@ class Handling:
         while True:
             with self._changed:
                 self._begun_at = None
+                if _exit.exiting and interrupted() and self._is_late():
+                    self._waiting.clear()
                 if not self._waiting:
                     self._thread = None
                     self._changed.notify_all()
@@ -66,6 +74,12 @@ class Handling:
                 call = self._waiting.popleft()
                 self._begun_at = time.monotonic()
             call()
+
+    def _is_late(self) -> bool:
+        """Return whether the grace that begins with the first call of this is over."""
+        now = time.monotonic()
+        self._ends_at = self._ends_at or now + _GRACE
+        return now > self._ends_at
 
     @property
     def stuck(self) -> bool:
