@@ -58,6 +58,9 @@ class Inflow:
         #: How many bytes wait to be handled, and whether no more are read therefore.
         self.held: int = 0
         self.paused: bool = False
+        #: Whether the selector watches the socket, and whether nobody writes to it any more.
+        self.watched: bool = False
+        self.ended: bool = False
         #: What is to be called, each as so many have been handled.
         self.calls: deque[tuple[int, Callable[[], None]]] = deque()
         self._page: memoryview | None = page
@@ -81,9 +84,12 @@ class Inflow:
         """Return the next record's number, and its bytes or its memory; None if there is none."""
         try:
             data, fds, _, _ = socket.recv_fds(self.sock, COUNT.size + LARGEST_RECORD, 1)
-        except (BlockingIOError, ConnectionResetError):  # the latter if it was killed
+        except BlockingIOError:
             return None
+        except ConnectionResetError:  # it died with something of ours unread
+            data = b""
         if not data:
+            self.ended = True
             return None
         return COUNT.unpack_from(data)[0], fds[0] if fds else data[COUNT.size :]
 
@@ -118,7 +124,13 @@ class Records:
         self._inflows[number].theirs.close()
 
     def _watch(self, inflow: Inflow) -> None:
+        inflow.watched = True
         self.selector.register(inflow.sock, EVENT_READ, partial(self._read, inflow, _SOME))
+
+    def _unwatch(self, inflow: Inflow) -> None:
+        if inflow.watched:
+            inflow.watched = False
+            self.selector.unregister(inflow.sock)
 
     def _read(self, inflow: Inflow, most: int) -> None:
         if inflow.sock.fileno() < 0:
@@ -136,21 +148,20 @@ class Records:
         if inflow.held > _MOST and not inflow.paused:
             inflow.paused = True
             self._paused.add(inflow)
-            self.selector.unregister(inflow.sock)
+        if inflow.paused or inflow.ended:  # an end would wake us until its death is told
+            self._unwatch(inflow)
 
     def _handle(self, inflow: Inflow, content: bytes | int, size: int, number: int) -> None:
         """Handle one record; on the thread for that."""
-        if isinstance(content, int):
-            with open(content, "rb") as file:  # noqa: PTH123 - a descriptor
-                file.seek(0)
-                content = file.read()
-        handle_record(content)
-        with self._lock:
-            inflow.held -= size
-            inflow.handled = number or inflow.handled
-            wanted = inflow.due or inflow.resumes
-        if wanted:
-            self._wake()
+        try:
+            handle_record(_read_memory(content) if isinstance(content, int) else content)
+        finally:
+            with self._lock:
+                inflow.held -= size
+                inflow.handled = number or inflow.handled
+                wanted = inflow.due or inflow.resumes
+            if wanted:
+                self._wake()
 
     # -- outcomes that wait ------------------------------------------------------------------------
 
@@ -205,8 +216,7 @@ class Records:
         """Read what a dead worker has left, and no more of it."""
         inflow = self._inflows[number]
         self._read(inflow, _ALL)
-        if not inflow.paused:
-            self.selector.unregister(inflow.sock)
+        self._unwatch(inflow)
         self._paused.discard(inflow)
         inflow.close()
 
@@ -222,3 +232,9 @@ class Records:
         """Close this forked child's copies of the sockets, which are the parent's."""
         for inflow in list(self._inflows.values()):
             inflow.close()
+
+
+def _read_memory(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()

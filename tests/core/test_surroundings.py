@@ -113,6 +113,16 @@ def test_a_stuck_call_is_waited_for_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     released.set()
 
 
+def test_a_call_that_raises_hurts_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    handling = Handling()
+    ran: list[int] = []
+    handling.put(lambda: kit_tasks.fail("broken"))
+    handling.put(lambda: ran.append(1))
+    handling.join()
+    assert ran == [1]
+    assert "ValueError: broken" in capfd.readouterr().err
+
+
 def test_a_call_may_join() -> None:
     handling = Handling()
     handling.put(handling.join)

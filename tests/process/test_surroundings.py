@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import os
+import selectors
 import subprocess
 import sys
 import threading
@@ -194,6 +195,17 @@ def test_a_flood_of_records_waits_in_the_worker(
         future.result(4 * PATIENCE)
     assert max(held) < 2 << 20
     assert ear.texts == [f"many {number}" for number in range(20_000)]
+
+
+def test_the_end_of_a_workers_records_is_heard_once() -> None:
+    records = Records(lambda: None)
+    with selectors.DefaultSelector() as records.selector:
+        records.open(1, memoryview(bytearray(4096)).cast("Q"))
+        records.opened(1)  # so that nobody has the other end
+        ((key, _),) = records.selector.select(0)
+        key.data()
+        assert records.selector.select(0) == []
+        records.drain(1)
 
 
 def test_initializers_threads_children_and_exit_hooks_log_too(context: Context, ear: Ear) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -42,13 +43,13 @@ class Handling:
         self._ends_at: float | None = None
 
     def put(self, call: Callable[[], object]) -> None:
-        """Have *call* run, after those handed in before; it must not raise."""
+        """Have *call* run, after those handed in before."""
         with self._changed:
             self._waiting.append(call)
             if self._thread is not None or self._start():
                 return
         while self._waiting:  # the interpreter is on its way out, and starts no more threads
-            self._waiting.popleft()()
+            _call(self._waiting.popleft())
 
     def _start(self) -> bool:
         # Not a daemon, even if it is a daemon that starts it.
@@ -73,7 +74,8 @@ class Handling:
                     return
                 call = self._waiting.popleft()
                 self._begun_at = time.monotonic()
-            call()
+            _call(call)
+            del call
 
     def _is_late(self) -> bool:
         """Return whether the grace that begins with the first call of this is over."""
@@ -92,3 +94,11 @@ class Handling:
         with self._changed:
             while self._thread not in (None, threading.current_thread()) and not self.stuck:
                 self._changed.wait(_GLANCE)
+
+
+def _call(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except BaseException:  # noqa: BLE001 - the user's code; those behind it must still run
+        # Not by logging, which is what has just failed.
+        traceback.print_exc()
