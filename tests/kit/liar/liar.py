@@ -26,6 +26,7 @@ _WOULD_END_US = (
     tasks.die,
     tasks.do_as_told,
     tasks.hold_the_interpreter,
+    tasks.log_and_die,
     tasks.start_child,
     tasks.stop_this_process,
 )
