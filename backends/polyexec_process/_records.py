@@ -87,7 +87,7 @@ class Inflow:
         except BlockingIOError:
             return None
         except ConnectionResetError:  # it died with something of ours unread
-            data = b""
+            data, fds = b"", []
         if not data:
             self.ended = True
             return None

@@ -54,10 +54,11 @@ def dumps_by_value(
     return file.getvalue()
 
 
+_known_types: Any = cloudpickle.Pickler.dispatch_table
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
-        {ContextVar: reduce_variable}, cloudpickle.Pickler.dispatch_table
-    )
+    dispatch_table: ClassVar[Any] = ChainMap({ContextVar: reduce_variable}, _known_types)
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
