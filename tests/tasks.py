@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import sys
 import threading
+import warnings
+from pathlib import Path
 from typing import Any, NoReturn
+
+from polyexec.testing import tasks as kit_tasks
 
 
 def double(value: Any) -> Any:
@@ -200,3 +206,68 @@ def default_workers(name: str) -> int:
     with polyexec.get_context(name).Executor() as executor:
         assert executor.submit(os.getpid).result() != os.getpid()
         return executor._max_workers
+
+
+# -- what surrounds tasks --------------------------------------------------------------------------
+
+
+def log_unpicklable(name: str) -> None:
+    """Log a record whose argument and extra attribute can't be pickled."""
+    lock = threading.Lock()
+    logging.getLogger(name).warning("told %s", lock, extra={"extra": lock})
+
+
+def log_trap(name: str) -> None:
+    """Log a record whose argument can't be unpickled."""
+    logging.getLogger(name).warning("told %s", kit_tasks.Trap())
+
+
+def log_many(name: str, count: int) -> None:
+    """Log *count* records."""
+    for number in range(count):
+        logging.getLogger(name).warning("many %d", number)
+
+
+def log_from_a_thread(name: str) -> None:
+    """Log in another thread."""
+    thread = threading.Thread(target=kit_tasks.log, args=(name, logging.WARNING, "thread"))
+    thread.start()
+    thread.join()
+
+
+def log_from_a_child(name: str) -> None:
+    """Log in a forked child of this process, and wait until that has ended."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there may be threads
+        child = os.fork()
+    if child == 0:
+        kit_tasks.log(name, logging.WARNING, "child")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def use_multiprocessings_logger() -> bool:
+    """Log to multiprocessing's logger; return whether it hands that on."""
+    own = multiprocessing.get_logger()
+    own.error("for multiprocessing only")
+    return bool(own.propagate)
+
+
+class TenantReader:
+    """Reads a context variable in each of the ways in which a function may be bound."""
+
+    def read(self) -> str:
+        """Return its value."""
+        return kit_tasks.read_tenant()
+
+    def __call__(self) -> str:
+        """Return its value."""
+        return self.read()
+
+
+def die_once(path: str) -> str:
+    """Die the first time; then return the value of the kit's context variable."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(3)
+    return kit_tasks.read_tenant()

@@ -6,10 +6,14 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.namespaces import adopt
+from polyexec_process import _carry
+
+if TYPE_CHECKING:
+    from polyexec.surroundings import Surroundings
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Birth:
     parent_name: str
     authkey: bytes
     cpus: int
+    surroundings: Surroundings
     initializer: bytes | None = None
     argv: list[str] = field(default_factory=list)
     directory: str | None = None
@@ -58,3 +63,5 @@ class Birth:
         # As multiprocessing.spawn.prepare does.
         default: Any = multiprocessing.context._default_context
         default.set_start_method(self.start_method, force=True)
+        # Last, for warnings may be errors from here on.
+        _carry.settle(self.surroundings)

@@ -92,7 +92,7 @@ class Births:
 
     def _fork(self, sock: socket.socket, initializer: Callable[[], object] | None) -> int:
         # What every worker needs, loaded once and inherited.
-        from polyexec_process import _birth, _worker  # noqa: F401
+        from polyexec_process import _birth, _carry, _worker  # noqa: F401
 
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):

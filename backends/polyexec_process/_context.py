@@ -27,8 +27,10 @@ class ProcessContext(Context):
             capabilities.MEMORY_LIMIT,
             capabilities.PRIORITIES,
             capabilities.PROCESS,
+            capabilities.PROPAGATE,
             capabilities.QUEUES,
             capabilities.SHARED_MEMORY,
+            capabilities.SURROUNDINGS,
             capabilities.SYNCHRONIZE,
         }
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import Task
+    from polyexec.surroundings import Propagation
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer, Link
@@ -45,10 +46,13 @@ class Crew:
     It refers to the executor but weakly; only tasks may keep that alive.
     """
 
-    def __init__(self, executor: ProcessExecutor, *, breaks: bool) -> None:
+    def __init__(
+        self, executor: ProcessExecutor, *, breaks: bool, propagation: Propagation | None = None
+    ) -> None:
         self._executor = weakref.ref(executor)
         self._breaks = breaks
-        self._table = FunctionTable()
+        self._propagation = propagation
+        self._table = FunctionTable() if propagation is None else propagation.table()
         #: The number of each function, by digest, and of those that live still, by identity.
         self._numbers: dict[bytes, int] = {}
         self._recent: dict[int, Known] = {}
@@ -66,6 +70,9 @@ class Crew:
         recent = self._recent.get(id(fn))
         if recent is None or recent[0]() is not fn:
             recent = self._recall(fn)
+        if self._propagation is not None:
+            fn = self._propagation.bearer(fn)
+            args = (self._propagation.values(task.context), *args)
         if recent is not None:
             _, kind, function = recent
             if not kwargs and (not args or _PLAIN.issuperset(map(type, args))):
@@ -73,7 +80,8 @@ class Crew:
             else:
                 call, needs = self.packer.arguments((args, kwargs), how)
         else:
-            kind, function = self._kinds.setdefault(type(fn), -1 - len(self._kinds)), b""
+            kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
+            function = b""
             call, needs = self.packer.bound_call((fn, args, kwargs), how)
         job = Job(kind, (function, call, needs), task)
         if options is not NO_OPTIONS:

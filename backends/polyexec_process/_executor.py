@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from polyexec import Executor
 from polyexec.arguments import need_initializer, positive, reject_unknown
 from polyexec.cpus import usable_cpus
+from polyexec.surroundings import Propagation, Surroundings
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births
 from polyexec_process._crew import Crew, released
@@ -42,6 +43,7 @@ _OPTIONS = (
     "max_pending",
     "max_tasks_per_child",
     "on_worker_lost",
+    "propagate",
 )
 
 
@@ -62,6 +64,8 @@ class ProcessExecutor(Executor, _Standard):
     memory it may hold after a task. *idle_timeout*: after how many seconds without work a worker
     ends. *env*: environment variables of the workers, set before they import anything of their own.
     *on_worker_lost*: "replace" it, or "break" the executor as ProcessPoolExecutor does.
+    *propagate*: the context variables, each a variable of a module, whose values tasks see as they
+    were where they were submitted.
     """
 
     context: ProcessContext
@@ -83,9 +87,10 @@ class ProcessExecutor(Executor, _Standard):
         }
         idle_timeout = _seconds("idle_timeout", options.get("idle_timeout"))
         env = _checked_env(options)
+        propagation = Propagation.of(options.get("propagate"))
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        self._crew = Crew(self, breaks=lost == "break")
+        self._crew = Crew(self, breaks=lost == "break", propagation=propagation)
         self._pool = self._crew.pool = LocalPool(
             self._max_workers,
             self._crew,
@@ -227,6 +232,7 @@ def _prepare(
                 current.name,
                 bytes(current.authkey),
                 max(usable_cpus() // workers, 1),
+                Surroundings.capture(inherited=forked),
                 None if forked or initializer is None else dumps_for_heir((initializer, initargs)),
                 argv=[] if forked else list(sys.argv),
                 directory=None if forked else str(Path.cwd()),

@@ -17,6 +17,12 @@ The function's number in an `ENTRY` has flags: PARCEL for a call that is a parce
 that refers to shared objects by persistent ids. A status has flags as well: PARCEL_RESULT for a
 result that is a parcel, KEPT if the call's parcel is in use still.
 
+What the worker's loggers log has a socket of its own, for any thread of the worker writes to that,
+and any process that it forked. Each message is one record, whole or not there at all: `COUNT`, the
+number of the worker's records up to this one, and the record, pickled; or a descriptor of memory
+that holds it, where it is large. The worker stores the number in `RECORDS` as well, before it
+answers; so it is known whether there are records before an answer. Others' have the number 0.
+
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
 `FLOOR`: it passes over what lies between. So it can be held back though it is stopped, or never
@@ -34,6 +40,7 @@ ENTRY: Final = struct.Struct("<QI")
 NUMBER: Final = struct.Struct("<I")
 NUMBERS: Final = struct.Struct("<Q")
 ANSWER: Final = struct.Struct("<QBI")
+COUNT: Final = struct.Struct("<Q")
 
 JOBS: Final = 0
 FUNCTION: Final = 1
@@ -65,9 +72,12 @@ SPECIAL: Final = REFERS
 FUNCTION_MASK: Final = REFERS - 1
 
 #: Places in the page, in words of eight bytes.
-BEGUN, BEGUN_AT, LIMIT, FLOOR = 0, 8, 16, 24
+BEGUN, BEGUN_AT, LIMIT, FLOOR, RECORDS = 0, 8, 16, 24, 32
 PAGE_SIZE: Final = 4096
 NOTHING_BEGUN: Final = 1 << 63
+
+#: The largest record, in bytes, that goes through the socket itself.
+LARGEST_RECORD: Final = 1 << 16
 
 #: A call whose function travels with it.
 OWN_FUNCTION: Final = 0

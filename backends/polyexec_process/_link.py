@@ -30,8 +30,8 @@ from polyexec_process._frames import (
     REFERS,
 )
 from polyexec_process._lessons import Lessons
+from polyexec_process._memory import memory
 from polyexec_process._parcels import Inbox, Parcel
-from polyexec_process._segments import memory
 from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:

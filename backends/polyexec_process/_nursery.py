@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LENGTH = struct.Struct("<I")
-_FDS = 5
+_FDS = 6
 _STDERR = 2
 #: How often, in seconds, it looks whether its parent is there, where nothing tells it.
 _GLANCE = 1.0
@@ -190,7 +190,8 @@ class Nursery:
 
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
-    jobs, answers, page, dump, rights = fds
+    jobs, answers, page, dump, rights, records = fds
+    from polyexec_process._carry import open_channel
     from polyexec_process._worker import Ends, run_worker
 
     with contextlib.suppress(OSError):
@@ -200,6 +201,7 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
     memory = mmap.mmap(page, PAGE_SIZE)
     os.close(page)
     words = memoryview(memory).cast("Q")
+    open_channel(records, words)
     ends = Ends(jobs, answers, words, dump, socket.socket(fileno=rights))
     return run_worker(ends, initializer)
 
@@ -226,7 +228,7 @@ def be_nursery(
 def main(fd: int, parent: int, method: str, names: list[str], program: str | None) -> None:
     """Be the nursery of a fresh interpreter."""
     if method == "forkserver":  # what every worker needs, loaded once and inherited
-        from polyexec_process import _birth, _worker  # noqa: F401
+        from polyexec_process import _birth, _carry, _worker  # noqa: F401
     if names:
         from polyexec_process._preload import preload
 

@@ -86,8 +86,8 @@ class Overseer:
             return True
         late = not link.ready and self._pool.idle and now - window.progressed_at > PATIENCE
         patience = SLOW_START if link.running is None else PATIENCE
-        stalled = (
-            not (link.leaving or link.out) and self._scheduler.is_stalled(window, now, patience)
+        stalled = not (link.leaving or link.out) and self._scheduler.is_stalled(
+            window, now, patience
         )
         if stalled or (late and not window.blocked):
             self._hold(link, now)

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.scheduling import Job, Scheduler
 from polyexec.waiting import wait_in_slices
 from polyexec_process._client import Lost
-from polyexec_process._frames import MESSAGE, PASSED_OVER, PREPARE, READY, UNPREPARED
+from polyexec_process._frames import MESSAGE, PASSED_OVER, PREPARE, READY, RECORDS, UNPREPARED
 from polyexec_process._link import Answer, Link, resident
 from polyexec_process._overseer import MOMENT, Overseer
+from polyexec_process._records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,7 @@ class LocalPool:
         self._max_memory = max_memory
         self._scheduler = Scheduler()
         self._overseer = Overseer(self, self._scheduler, idle_timeout)
+        self._records = Records(self._wake)
         self._numbers = itertools.count(1)
         self._births: Births | None = None
         self._waker = (-1, -1)
@@ -101,6 +103,8 @@ class LocalPool:
         self._miscarriages = 0
         #: Before when it is no use to ask for another worker.
         self._next_try = 0.0
+        #: Whether an initializer has failed, of which the client may not have heard yet.
+        self._failing = False
         self._stopping = False
         self._terminated: signal.Signals | None = None
 
@@ -180,6 +184,7 @@ class LocalPool:
         thread = self.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+            self._records.join()
 
     #: What ProcessPoolExecutor's `_call_queue` has, for those who look.
     join_thread = join
@@ -207,6 +212,7 @@ class LocalPool:
         """Close this forked child's copies of the descriptors, which are the parent's."""
         for link in list(self.links.values()):
             link.close()
+        self._records.abandon()
         if self._births is not None:
             self._births.sock.close()
             self.selector.close()
@@ -224,7 +230,7 @@ class LocalPool:
         self._waker = os.pipe()
         for fd in self._waker:
             os.set_blocking(fd, False)
-        self.selector = selectors.DefaultSelector()
+        self.selector = self._records.selector = selectors.DefaultSelector()
         self.selector.register(self._waker[0], selectors.EVENT_READ, self._awake)
         self.selector.register(self._births.sock, selectors.EVENT_READ, self._hear)
         self.thread = threading.Thread(target=self._react, name="polyexec-reactor", daemon=True)
@@ -235,7 +241,9 @@ class LocalPool:
 
         Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
         """
-        if self._births is None or self._stopping or time.monotonic() < self._next_try:
+        if self._stopping or self._failing or time.monotonic() < self._next_try:
+            return False
+        if self._births is None:
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
@@ -244,16 +252,24 @@ class LocalPool:
             link = Link(number, name, self.changed)
         except OSError as error:
             return self._do_with_fewer(error)
+        try:
+            records = self._records.open(number, link.words)
+        except OSError as error:
+            link.close()
+            return self._do_with_fewer(error)
         window = link.window = self._scheduler.add_worker(number, self._max_tasks)
         try:
-            self._births.bear(number, link.fds)
+            self._births.bear(number, (*link.fds, records))
         except OSError as error:
             self._scheduler.lost(window, None)
             link.close()
+            self._records.drain(number)
+            self._records.forget(number)
             # If the nursery has ended we shall hear of it.
             gone = isinstance(error, BrokenPipeError | ConnectionResetError)
             return not gone and self._do_with_fewer(error)
         link.release_fds()
+        self._records.opened(number)
         self.links[number] = link
         self.idle += 1
         self.selector.register(link.answers, selectors.EVENT_READ, partial(self._answered, link))
@@ -310,6 +326,7 @@ class LocalPool:
 
     def _died(self, link: Link, exitcode: int | None, failure: str | None = None) -> None:
         """See to what a dead worker leaves."""
+        self._records.drain(link.number)
         self._drain(link)
         lost = Lost(link.name, link.pid, exitcode, link.last_words())
         with self.lock:
@@ -320,9 +337,9 @@ class LocalPool:
                 if self._miscarriages >= MISCARRIAGES:
                     failure = f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
         if running is not None:
-            expected |= self._tell_end(running, lost)
+            expected |= self._tell_end(link, running, lost)
         if not expected:
-            self._client.worker_lost(lost, running)
+            self._records.after(link.number, partial(self._client.worker_lost, lost, running))
         with self.changed:
             if running is not None and self._overseer.kills.pop(running, None) is False:
                 self._overseer.killed.add(running)
@@ -340,6 +357,7 @@ class LocalPool:
             self.outstanding -= len(dropped)
         for job in dropped:
             self._client.stopped(job)
+        self._records.forget(link.number)
         if failure is not None:
             self._client.barren(failure)
 
@@ -359,17 +377,18 @@ class LocalPool:
         link.close()
         return running
 
-    def _tell_end(self, job: Job, lost: Lost) -> bool:
+    def _tell_end(self, link: Link, job: Job, lost: Lost) -> bool:
         """Tell how *job* ended with its worker; return whether that was our doing."""
         out_of_time = self._overseer.kills.get(job)
+        ours = True
         if out_of_time:
-            self._client.timed_out(job)
+            tell = partial(self._client.timed_out, job)
         elif out_of_time is not None or self._terminated is not None:
-            self._client.stopped(job)
+            tell = partial(self._client.stopped, job)
         else:
-            self._client.lost(job, lost)
-            return False
-        return True
+            tell, ours = partial(self._client.lost, job, lost), False
+        self._records.after(link.number, tell)
+        return ours
 
     def _drain(self, link: Link) -> None:
         """Take what a dead worker has answered."""
@@ -443,12 +462,21 @@ class LocalPool:
             return
         with self.lock:
             jobs = self._settle(link, answers)
+            logged = link.words[RECORDS] and self._records.are_before(
+                link.number, idle=not link.window.entries
+            )
             if self._max_memory is not None and self._is_too_large(link):
                 self.retire(link)
             # First of all the worker gets new work; then we look at what it has done.
             self.dispatch()
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer.status != PASSED_OVER]
+        if logged:
+            self._records.after(link.number, partial(self._tell, link, jobs, answers))
+        else:
+            self._tell(link, jobs, answers)
+
+    def _tell(self, link: Link, jobs: list[Job], answers: list[Answer]) -> None:
         ended = self._client.ended
         for job, answer in zip(jobs, answers, strict=True):
             ended(job, answer, link)
@@ -475,8 +503,9 @@ class LocalPool:
 
     def _begin(self, link: Link, answer: Answer) -> None:
         if answer.status == UNPREPARED:
-            link.leaving = link.unprepared = True
-            self._client.unprepared(link.name, bytes(answer.data))
+            link.leaving = link.unprepared = self._failing = True
+            tell = partial(self._client.unprepared, link.name, bytes(answer.data))
+            self._records.after(link.number, tell)
             return
         assert answer.status == READY
         with self.lock:
@@ -524,13 +553,14 @@ class LocalPool:
 
     def _run(self) -> None:
         while True:
+            waiting = self._records.look()
             with self.lock:
                 if self.observed:
                     self.dispatch()
-                timeout = self._overseer.look()
+                timeout = _sooner(waiting, self._overseer.look())
                 if self._stopping:
                     self._wind_up()
-                    if not self.links:
+                    if not self.links and waiting is None:
                         return
                 self._resting = timeout is None
                 flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
@@ -560,3 +590,8 @@ class LocalPool:
             waker, self._waker = self._waker, (-1, -1)
             for fd in waker:
                 os.close(fd)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """Return the shorter of two times; None is any."""
+    return one if other is None else other if one is None else min(one, other)

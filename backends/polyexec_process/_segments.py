@@ -13,6 +13,8 @@ import sys
 import threading
 from typing import Any, Final
 
+from polyexec_process._memory import memory
+
 #: How many segments a store has at most, and how many bytes in those that it keeps.
 MOST_SEGMENTS: Final = 16
 MOST_BYTES: Final = 192 << 20
@@ -23,17 +25,6 @@ _SLACK = 4
 _POPULATE: int = getattr(mmap, "MAP_POPULATE", 0)
 # Else each mapping holds a descriptor of its own.
 _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-
-
-def memory(name: str) -> int:
-    """Return a descriptor of new memory, which the kernel frees with its last holder."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name)
-    import tempfile
-
-    fd, path = tempfile.mkstemp(prefix=name)
-    os.unlink(path)  # noqa: PTH108 - pathlib takes long to import
-    return fd
 
 
 def map_shared(fd: int) -> mmap.mmap:

@@ -42,8 +42,10 @@ class ThreadContext(Context, _Standard):
             capabilities.MAX_TASKS_PER_CHILD,
             capabilities.PRIORITIES,
             capabilities.PROCESS,
+            capabilities.PROPAGATE,
             capabilities.QUEUES,
             capabilities.SHARED_MEMORY,
+            capabilities.SURROUNDINGS,
             capabilities.SYNCHRONIZE,
         }
     )

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("concurrent.futures")
 _numbers = itertools.count()
 _TICKET, _NO_MORE = True, False
-_OPTIONS = ("initializer", "initargs", "max_pending", "max_tasks_per_child", "thread_name_prefix")
+_OPTIONS = (
+    "initializer",
+    "initargs",
+    "max_pending",
+    "max_tasks_per_child",
+    "propagate",
+    "thread_name_prefix",
+)
 
 
 class Inbox:
@@ -190,6 +197,8 @@ class ThreadExecutor(Executor, _Standard):
 
     *thread_name_prefix*: what the threads are called, followed by `_0`, `_1` and so on.
     *max_tasks_per_child*: after so many tasks a thread is replaced, and *initializer* runs anew.
+    *propagate*: the context variables that tasks need to see, as for other contexts; here they see
+    all of their submitter's.
     """
 
     needs_callback_thread = False
@@ -210,6 +219,10 @@ class ThreadExecutor(Executor, _Standard):
         max_tasks = options.get("max_tasks_per_child")
         if max_tasks is not None:
             max_tasks = positive("max_tasks_per_child", max_tasks, "leave it out for no limit")
+        if options.get("propagate") is not None:
+            from polyexec.surroundings import Propagation  # which threads do without
+
+            Propagation.of(options["propagate"])
         initializer = _bound(options.get("initializer"), options.get("initargs", ()))
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self._crew = Crew(self, prefix, initializer, max_tasks)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from polyexec.capabilities import INITIALIZER, MAX_TASKS_PER_CHILD, MEANINGS, MEMORY_LIMIT
+from polyexec.capabilities import (
+    INITIALIZER,
+    MAX_TASKS_PER_CHILD,
+    MEANINGS,
+    MEMORY_LIMIT,
+    PROPAGATE,
+)
 from polyexec.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -17,6 +23,7 @@ _CAPABILITIES = {
     "initializer": INITIALIZER,
     "max_memory_per_child": MEMORY_LIMIT,
     "max_tasks_per_child": MAX_TASKS_PER_CHILD,
+    "propagate": PROPAGATE,
 }
 
 __all__ = ["near_miss", "need_callable", "need_initializer", "positive", "reject_unknown"]

@@ -19,9 +19,11 @@ MEMORY_LIMIT: Final = "memory_limit"
 MULTI_HOST: Final = "multi_host"
 PRIORITIES: Final = "priorities"
 PROCESS: Final = "process"
+PROPAGATE: Final = "propagate"
 QUEUES: Final = "queues"
 RESOURCES: Final = "resources"
 SHARED_MEMORY: Final = "shared_memory"
+SURROUNDINGS: Final = "surroundings"
 SYNCHRONIZE: Final = "synchronize"
 
 MEANINGS: Final[dict[str, str]] = {
@@ -36,9 +38,11 @@ MEANINGS: Final[dict[str, str]] = {
     MULTI_HOST: "workers may live on several machines",
     PRIORITIES: "options(priority=) lets a task overtake those of a lower priority",
     PROCESS: "Process, current_process, parent_process and active_children",
+    PROPAGATE: "Executor(propagate=) takes context variables whose values go along with tasks",
     QUEUES: "Queue, SimpleQueue, JoinableQueue and Pipe",
     RESOURCES: "options(resources=) places tasks on workers that have them",
     SHARED_MEMORY: "Value, Array, RawValue and RawArray",
+    SURROUNDINGS: "the submitter's loggers get what tasks log, and its warning filters hold",
     SYNCHRONIZE: "Lock, RLock, Semaphore, BoundedSemaphore, Condition, Event and Barrier",
 }
 
@@ -55,8 +59,10 @@ __all__ = [
     "MULTI_HOST",
     "PRIORITIES",
     "PROCESS",
+    "PROPAGATE",
     "QUEUES",
     "RESOURCES",
     "SHARED_MEMORY",
+    "SURROUNDINGS",
     "SYNCHRONIZE",
 ]

@@ -48,6 +48,9 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
       It may be called twice, first without and then with *wait*.
     * Only tasks may keep the executor alive: what its workers hold must not refer to it, or one
       that is dropped without `shutdown` is never collected.
+    * What surrounds a task goes along. In this process `task.run` sees to it; to others
+      `polyexec.surroundings` carries logging, warning filters, and the context variables that the
+      option `propagate` of a backend's executors names.
     """
 
     #: Whether futures are completed on a thread that other tasks need, so that users' callbacks

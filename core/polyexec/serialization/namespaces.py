@@ -10,12 +10,15 @@ code has set in the process itself stays.
 from __future__ import annotations
 
 import io
-import sys
 from collections import ChainMap
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
+
+from polyexec.serialization.homes import adopted, home_of
+from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
     import pickle
@@ -24,13 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["adopt", "dumps_by_value"]
 
-_namespaces: dict[str, dict[str, Any]] = {}
 _delivered: dict[str, dict[str, Any]] = {}
 
 
 def adopt(module: str, namespace: dict[str, Any]) -> None:
     """Keep *module*'s functions' globals in *namespace*; what that holds counts as delivered."""
-    _namespaces[module] = namespace
+    adopted[module] = namespace
     _delivered[module] = dict(namespace)
 
 
@@ -58,25 +60,22 @@ def dumps_by_value(
     return file.getvalue()
 
 
+_known_types: Any = cloudpickle.Pickler.dispatch_table
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    dispatch_table: ClassVar[Any] = ChainMap({ContextVar: reduce_variable}, _known_types)
+
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         module = func.__module__
-        if module is None or func.__globals__ is not _namespace(module):
+        if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
 
-def _namespace(module: str) -> dict[str, Any] | None:
-    known = _namespaces.get(module)
-    if known is not None:
-        return known
-    loaded = sys.modules.get(module)
-    return None if loaded is None else loaded.__dict__
-
-
 def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> Any:
-    namespace = _namespace(module)
+    namespace = home_of(module)
     if namespace is None:  # the module is there where the function comes from, and not here
         namespace = {}
         adopt(module, namespace)

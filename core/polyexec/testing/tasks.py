@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import itertools
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.testing._gate import Address, pass_gate
 
 if TYPE_CHECKING:
-    import contextvars
     from collections.abc import Callable
 
 __all__ = ["pass_gate"]
@@ -179,6 +181,46 @@ def do_as_told(address: Address, name: str = "") -> str:
 def read_variable(variable: contextvars.ContextVar[str]) -> str:
     """Return the value of a context variable."""
     return variable.get("unset")
+
+
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+
+def read_tenant(*_: object) -> str:
+    """Return the value of this module's context variable."""
+    return tenant.get()
+
+
+def take_over(name: str) -> str:
+    """Set this module's context variable, and return what it was before."""
+    before = tenant.get()
+    tenant.set(name)
+    return before
+
+
+def log(logger: str, level: int, *messages: Any) -> None:
+    """Log each of *messages*, an argument of a format."""
+    for message in messages:
+        logging.getLogger(logger).log(level, "told %s", message)
+
+
+def log_error(logger: str, text: str) -> None:
+    """Log an exception."""
+    try:
+        fail(text)
+    except ValueError:
+        logging.getLogger(logger).exception("it failed")
+
+
+def log_and_die(logger: str, *messages: Any) -> None:
+    """Log, and end this very process."""
+    log(logger, logging.WARNING, *messages)
+    os._exit(3)
+
+
+def warn(text: str) -> None:
+    """Warn."""
+    warnings.warn(text, UserWarning, stacklevel=1)
 
 
 def write_file(path: str, text: str) -> None:

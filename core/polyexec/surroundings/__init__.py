@@ -1,0 +1,25 @@
+"""What surrounds a task and goes along with it: context variables, logging, warning filters.
+
+For backends whose workers are other processes:
+
+    in the submitting process           in the worker
+    Surroundings.capture()              .settle(send), before anything of the user's runs
+    handle_record(data), on a thread    send(data), for each record that is logged
+    of `Handling`
+    Propagation.values(context)         Bearer: calls the task's function with those set
+"""
+
+from polyexec.surroundings.handling import Handling
+from polyexec.surroundings.logs import RecordSender, dumps_record, handle_record
+from polyexec.surroundings.propagation import Bearer, Propagation
+from polyexec.surroundings.settling import Surroundings
+
+__all__ = [
+    "Bearer",
+    "Handling",
+    "Propagation",
+    "RecordSender",
+    "Surroundings",
+    "dumps_record",
+    "handle_record",
+]
