@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from polyexec.scheduling import Job
-    from polyexec_process._link import Answer, Link
+    from polyexec_process._link import Answer
 
 
 class Lost(NamedTuple):
@@ -40,8 +40,8 @@ class Client(Protocol):
     def unstarted(self, jobs: list[Job]) -> None:
         """Take note that *jobs* were sent, but not begun; under the pool's lock."""
 
-    def ended(self, job: Job, answer: Answer, link: Link) -> None:
-        """Take a job's outcome, which *link* can unwrap."""
+    def ended(self, job: Job, answer: Answer) -> None:
+        """Take a job's outcome."""
 
     def lost(self, job: Job, lost: Lost) -> None:
         """Take note that *job* was running on a worker as that died."""

@@ -13,7 +13,7 @@ from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, Worke
 from polyexec.scheduling import CRASHED, FAILED, Job
 from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
 from polyexec.task import NO_OPTIONS
-from polyexec_process._frames import NONE, PARCEL_RESULT, PLAIN_VALUE, UNREADABLE, VALUE
+from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
 from polyexec_process._parcels import PRIVATE, SHARED, Parcel
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from polyexec.surroundings import Propagation
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
-    from polyexec_process._link import Answer, Link
+    from polyexec_process._link import Answer
     from polyexec_process._parcels import Blob
     from polyexec_process._pool import LocalPool
 
@@ -116,15 +116,8 @@ class Crew:
         for job in jobs:
             job.owner.unstart()
 
-    def ended(self, job: Job, answer: Answer, link: Link) -> None:
+    def ended(self, job: Job, answer: Answer) -> None:
         status = answer.status
-        if status >= PARCEL_RESULT or type(job.payload[1]) is not bytes:
-            try:
-                answer = link.unwrap(job, answer)
-            except OSError as error:  # too many open files
-                self._failed(job, error)
-                return
-            status = answer.status
         if status == NONE:
             released(job).succeed(None)
         elif status == PLAIN_VALUE:

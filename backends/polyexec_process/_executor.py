@@ -174,7 +174,7 @@ class ProcessExecutor(Executor, _Standard):
 
     @property
     def _executor_manager_thread(self) -> threading.Thread | None:
-        return self._pool.thread
+        return self._pool.reactor.thread
 
     @property
     def _call_queue(self) -> Any:

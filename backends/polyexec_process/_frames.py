@@ -11,7 +11,8 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
     PREPARE     the worker's `Birth`, pickled; the first message
 
 From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
-outlive their writer, so what a worker answered counts, however it ended.
+outlive their writer, so what a worker answered counts, however it ended. Its first answer is READY
+with its pid, or UNPREPARED with the exception of its initializer.
 
 The function's number in an `ENTRY` has flags: PARCEL for a call that is a parcel, REFERS for one
 that refers to shared objects by persistent ids. A status has flags as well: PARCEL_RESULT for a

@@ -11,11 +11,13 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec.serialization import dumps_exception
 from polyexec_process._frames import (
     ANSWER,
     BEGUN,
     BEGUN_AT,
     ENTRY,
+    ERROR,
     FLAGS,
     FLOOR,
     JOBS,
@@ -228,7 +230,10 @@ class Link:
             call.note_use(kept=bool(status & KEPT))
         if not status & PARCEL_RESULT:
             return Answer(status & ~FLAGS, elapsed, data)
-        pieces = self._inbox.open(memoryview(data))
+        try:
+            pieces = self._inbox.open(memoryview(data))
+        except OSError as error:  # too many open files
+            return Answer(ERROR, elapsed, dumps_exception(error))
         return Answer(status & ~FLAGS, elapsed, pieces[0], pieces[1:])
 
     # -- what is known of it ---------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import selectors
 import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from polyexec_process._reactor import WRITE
+
 if TYPE_CHECKING:
-    from polyexec.scheduling import Job, Scheduler
+    from polyexec.scheduling import Job
     from polyexec_process._link import Link
     from polyexec_process._pool import LocalPool
 
@@ -26,9 +27,9 @@ MOMENT: Final = 0.001
 class Overseer:
     """Holds back, recalls, kills and retires; its pool calls it with the lock held."""
 
-    def __init__(self, pool: LocalPool, scheduler: Scheduler, idle_timeout: float | None) -> None:
+    def __init__(self, pool: LocalPool, idle_timeout: float | None) -> None:
         self._pool = pool
-        self._scheduler = scheduler
+        self._scheduler = pool.scheduler
         self._idle_timeout = idle_timeout
         #: How many jobs with a timeout the workers hold.
         self.timed: int = 0
@@ -52,7 +53,7 @@ class Overseer:
         pool, window = self._pool, link.window
         if link.out and link not in pool.writing:
             pool.writing.add(link)
-            pool.selector.register(link.jobs, selectors.EVENT_WRITE, partial(pool.write_more, link))
+            pool.reactor.watch(link.jobs, WRITE, partial(pool.write_more, link))
         if window.entries:
             if self.timed:
                 self._time(link, now)

@@ -113,11 +113,14 @@ class Records:
         self._lock = threading.Lock()
         self.selector: BaseSelector
 
-    def open(self, number: int, page: memoryview) -> int:
-        """Expect records of a new worker; return its descriptor, until `opened`."""
+    def open(self, number: int, page: memoryview) -> None:
+        """Expect records of a new worker."""
         inflow = self._inflows[number] = Inflow(page)
         self._watch(inflow)
-        return inflow.theirs.fileno()
+
+    def descriptor(self, number: int) -> int:
+        """Return the worker's descriptor; until `opened`."""
+        return self._inflows[number].theirs.fileno()
 
     def opened(self, number: int) -> None:
         """Close the worker's descriptor, which it has got by now."""

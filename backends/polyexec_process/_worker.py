@@ -163,7 +163,7 @@ class Worker:
             )
             self._failure = _dumps_exception(error)
             return False
-        self._write(ANSWER.pack(0, READY, 0))
+        self._write(ANSWER.pack(NUMBER.size, READY, 0) + NUMBER.pack(self._pid))
         return True
 
     def _learn(self, kind: int, body: memoryview) -> None:

@@ -1,0 +1,253 @@
+"""Workers' births and deaths: how many there are, and what becomes of what a dead one leaves."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from polyexec_process._client import Lost
+from polyexec_process._frames import MESSAGE, PREPARE
+from polyexec_process._link import Link
+from polyexec_process._reactor import READ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polyexec.scheduling import Job
+    from polyexec_process._births import Births
+    from polyexec_process._pool import LocalPool
+
+#: How many workers in a row may die before they were ready.
+MISCARRIAGES: Final = 3
+#: How many seconds to go on with the workers that there are, where none could be started.
+SCARCE: Final = 1.0
+
+
+class Staff:
+    """The workers of *pool*; all but `open` is called with its lock held, or by its reactor.
+
+    *births* starts the nursery, *prepare* makes the first message for a worker of a given name.
+    """
+
+    def __init__(
+        self,
+        pool: LocalPool,
+        births: Callable[[], Births],
+        prepare: Callable[[str], bytes],
+        name: str,
+        max_tasks: int | None,
+    ) -> None:
+        self._pool = pool
+        self._make_births = births
+        self._prepare = prepare
+        self._name = name
+        self._max_tasks = max_tasks
+        self._numbers = itertools.count(1)
+        self._births: Births | None = None
+        #: Before when it is no use to ask for another worker.
+        self._next_try = 0.0
+        #: How many workers in a row have died before they were ready.
+        self.miscarriages: int = 0
+        #: Whether an initializer has failed, of which the client may not have heard yet.
+        self.failing: bool = False
+
+    def open(self) -> None:
+        """Start the nursery, and listen to it."""
+        self._births = self._make_births()
+        reactor = self._pool.reactor
+        reactor.open()
+        self._pool.records.selector = reactor.selector
+        reactor.watch(self._births.sock.fileno(), READ, self._hear)
+
+    def close(self) -> None:
+        """End the nursery."""
+        births, self._births = self._births, None
+        if births is not None:
+            self._pool.reactor.forget(births.sock.fileno())
+            births.close()
+
+    def abandon(self) -> None:
+        """Close this forked child's copy of the nursery's socket, which is the parent's."""
+        if self._births is not None:
+            self._births.sock.close()
+
+    # -- births ------------------------------------------------------------------------------------
+
+    def bear(self) -> bool:
+        """Start a worker; return False if none can be had now.
+
+        Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
+        """
+        pool, births = self._pool, self._births
+        if births is None or pool.stopping or self.failing or time.monotonic() < self._next_try:
+            return False
+        number = next(self._numbers)
+        name = f"{self._name}-{number}"
+        body = self._prepare(name)
+        try:
+            link = self._open_link(number, name)
+        except OSError as error:
+            return self._do_with_fewer(error)
+        link.window = pool.scheduler.add_worker(number, self._max_tasks)
+        try:
+            births.bear(number, (*link.fds, pool.records.descriptor(number)))
+        except OSError as error:
+            pool.scheduler.lost(link.window, None)
+            link.close()
+            pool.records.drain(number)
+            pool.records.forget(number)
+            # If the nursery has ended we shall hear of it.
+            gone = isinstance(error, BrokenPipeError | ConnectionResetError)
+            return not gone and self._do_with_fewer(error)
+        link.release_fds()
+        pool.records.opened(number)
+        pool.links[number] = link
+        pool.idle += 1
+        pool.reactor.watch(link.answers, READ, partial(pool.answered, link))
+        pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
+        return True
+
+    def _open_link(self, number: int, name: str) -> Link:
+        link = Link(number, name, self._pool.changed)
+        try:
+            self._pool.records.open(number, link.words)
+        except OSError:
+            link.close()
+            raise
+        return link
+
+    def _do_with_fewer(self, error: OSError) -> bool:
+        """Go on with the workers that there are, or raise *error* if there are none."""
+        if not self._pool.links:
+            raise error
+        self._next_try = time.monotonic() + SCARCE
+        return False
+
+    # -- what the nursery tells ------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        if self._births is None:
+            return
+        message = self._births.hear()
+        if message is None:
+            self._orphaned()
+            return
+        what, number, detail = message
+        link = self._pool.links.get(number)
+        if link is None:
+            return
+        if what == "born":
+            self._born(link, detail)
+        elif what == "died":
+            self.bury(link, detail)
+        else:
+            self._not_born(link, detail)
+
+    def _born(self, link: Link, pid: int) -> None:
+        pool = self._pool
+        with pool.changed:
+            link.pid = pid
+            pool.changed.notify_all()
+        if pool.terminated is not None:
+            link.signal(pool.terminated)
+
+    def _not_born(self, link: Link, why: str) -> None:
+        """Do without a worker that the nursery could not start, unless it would be the only one."""
+        others = len(self._pool.links) > 1
+        self._next_try = time.monotonic() + SCARCE
+        link.leaving = link.killed = others
+        self.bury(link, None, None if others else f"none could be started: {why}")
+
+    def _orphaned(self) -> None:
+        """Go on without the nursery, which has died: its workers can't be replaced."""
+        self.close()
+        for link in list(self._pool.links.values()):
+            link.signal(signal.SIGKILL)
+            self.bury(link, None)
+        if not self._pool.stopping:
+            self._pool.client.barren("the process that starts them died")
+
+    # -- deaths ------------------------------------------------------------------------------------
+
+    def bury(self, link: Link, exitcode: int | None, failure: str | None = None) -> None:
+        """See to what a dead worker leaves; *failure* is why there can be no others."""
+        pool = self._pool
+        pool.records.drain(link.number)
+        pool.drain(link)
+        lost = Lost(link.name, link.pid, exitcode, link.last_words())
+        with pool.lock:
+            running = self._forget(link)
+            failure = failure or self._count_miscarriage(link, lost)
+        expected = link.killed or (running is None and (link.leaving or pool.stopping))
+        if running is not None:
+            expected |= self._tell_end(link, running, lost)
+        if not expected:
+            pool.records.after(link.number, partial(pool.client.worker_lost, lost, running))
+        with pool.changed:
+            if running is not None and pool.overseer.kills.pop(running, None) is False:
+                pool.overseer.killed.add(running)
+            link.dead, link.exitcode = True, exitcode
+            pool.changed.notify_all()
+            failure = failure or self._replace()
+            pool.dispatch()
+            dropped = pool.scheduler.drain() if pool.terminated is not None else []
+            pool.outstanding -= len(dropped)
+        for job in dropped:
+            pool.client.stopped(job)
+        pool.records.forget(link.number)
+        if failure is not None:
+            pool.client.barren(failure)
+
+    def _forget(self, link: Link) -> Job | None:
+        """Forget *link*, and return the job that it was running."""
+        pool = self._pool
+        pool.reactor.forget(link.answers)
+        if link in pool.writing:
+            pool.writing.discard(link)
+            pool.reactor.forget(link.jobs)
+        del pool.links[link.number]
+        pool.idle -= link.idle
+        running = pool.scheduler.lost(link.window, link.begun)
+        if running is not None:
+            pool.outstanding -= 1
+            pool.overseer.timed -= running.timeout is not None
+        link.close()
+        return running
+
+    def _count_miscarriage(self, link: Link, lost: Lost) -> str | None:
+        """Return why no more are worth trying, after too many that died as they started."""
+        if link.ready or link.killed or link.unprepared or self._pool.stopping:
+            return None
+        self.miscarriages += 1
+        if self.miscarriages < MISCARRIAGES:
+            return None
+        return f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
+
+    def _replace(self) -> str | None:
+        """Start a worker in place of one that died, if there is work; return why not, if so."""
+        pool = self._pool
+        try:
+            if pool.outstanding > pool.working():
+                self.bear()
+        except OSError as error:
+            return f"none could be started: {error}"
+        except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more
+            return f"their initializer can't be sent: {error}"
+        return None
+
+    def _tell_end(self, link: Link, job: Job, lost: Lost) -> bool:
+        """Tell how *job* ended with its worker; return whether that was our doing."""
+        pool = self._pool
+        out_of_time = pool.overseer.kills.get(job)
+        ours = True
+        if out_of_time:
+            tell = partial(pool.client.timed_out, job)
+        elif out_of_time is not None or pool.terminated is not None:
+            tell = partial(pool.client.stopped, job)
+        else:
+            tell, ours = partial(pool.client.lost, job, lost), False
+        pool.records.after(link.number, tell)
+        return ours
