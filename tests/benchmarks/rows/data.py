@@ -22,8 +22,6 @@ from benchmarks.model import (
     Values,
     Variant,
     chosen,
-    everyone,
-    named,
     warm,
 )
 from benchmarks.rows.tiny import RATE, TASKS, costs
@@ -106,7 +104,7 @@ ROWS = (
             )
         ),
         arrays,
-        lambda quick: everyone(quick) + (named(RAY) if quick else []),
+        chosen(EXECUTOR, JOBLIB, RAY),
         (
             *(
                 Aim(f"{way}: 1/5 of ProcessPoolExecutor's CPU", way, 1 / 5, (EXECUTOR,))
@@ -127,7 +125,7 @@ ROWS = (
         chosen(EXECUTOR, POOL, JOBLIB),
         (Aim("CPU per call 1/100 of ProcessPoolExecutor's", "cpu", 1 / 100, (EXECUTOR,)),),
         rounds=(3, 1),
-        limit=(120.0, 8.0),
+        limit=(120.0, 6.0),
     ),
     Row(
         "closure",
@@ -142,6 +140,6 @@ ROWS = (
         ),
         reference=LOKY,
         rounds=(3, 1),
-        limit=(120.0, 8.0),
+        limit=(120.0, 6.0),
     ),
 )
