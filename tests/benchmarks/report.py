@@ -24,7 +24,7 @@ LIBRARIES = ("loky", "joblib", "mpire", "pebble", "ray", "numpy")
 
 def render(rows: Sequence[Row], results: dict[str, Results], *, quick: bool, seconds: float) -> str:
     """Return the whole report."""
-    parts = [_head(quick=quick, seconds=seconds), _aims(rows, results)]
+    parts = [_head(quick=quick, seconds=seconds, rounds=rounds), _aims(rows, results)]
     parts += [_row(row, results[row.name]) for row in rows]
     return "\n\n".join(parts) + "\n"
 
@@ -48,8 +48,9 @@ def ratio(value: float) -> str:
     )
 
 
-def _head(*, quick: bool, seconds: float) -> str:
+def _head(*, quick: bool, seconds: float, rounds: int | None) -> str:
     command = f"python tests/benchmarks/run.py{' --quick' if quick else ''}"
+    command += f" --rounds {rounds}" if rounds else ""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     python = f"Python {platform.python_version()}, {', '.join(_versions())}"
     return (

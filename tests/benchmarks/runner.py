@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.model import Row, Values, Variant
 
 HERE = Path(__file__).parent
+#: How the reason begins for which a measurement was given up.
+LATE = "took more than"
 #: How many seconds a pool may take to end, once the measurement is made.
 _GRACE = 5.0
 _DEVELOPERS = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONDEVMODE", "POLYEXEC_CONTEXT"}
@@ -42,7 +44,7 @@ def run(row: Row, variant: Variant, *, quick: bool) -> Values:
             values: Values = json.loads(output.read_text(encoding="utf-8"))
             return values
         if status == -signal.SIGKILL:
-            return {"failed": f"took more than {row.limit[quick]:.0f} s"}
+            return {"failed": f"{LATE} {row.limit[quick]:.0f} s"}
         said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return {"failed": said[-1] if said else f"ended with status {status}"}
 
