@@ -22,7 +22,14 @@ __all__ = ["number", "ratio", "render"]
 LIBRARIES = ("loky", "joblib", "mpire", "pebble", "ray", "numpy")
 
 
-def render(rows: Sequence[Row], results: dict[str, Results], *, quick: bool, seconds: float) -> str:
+def render(
+    rows: Sequence[Row],
+    results: dict[str, Results],
+    *,
+    quick: bool,
+    seconds: float,
+    rounds: int | None = None,
+) -> str:
     """Return the whole report."""
     parts = [_head(quick=quick, seconds=seconds, rounds=rounds), _aims(rows, results)]
     parts += [_row(row, results[row.name]) for row in rows]

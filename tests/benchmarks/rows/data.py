@@ -37,7 +37,7 @@ WAYS = ("in", "out", "echo")
 
 def arrays(variant: Variant, quick: bool) -> Values:  # noqa: FBT001
     """Measure arrays one way, the other way, and both; whoever receives one reads its pages."""
-    count = 2 if quick else 6
+    count = 1 if quick else 6
     numpy = library("numpy")
     pool = variant.open()
     warm(pool)
