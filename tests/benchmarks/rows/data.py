@@ -122,7 +122,7 @@ ROWS = (
         chosen(EXECUTOR, POOL, JOBLIB),
         (Aim("CPU per call 1/100 of ProcessPoolExecutor's", "cpu", 1 / 100, (EXECUTOR,)),),
         rounds=(3, 1),
-        limit=(120.0, 5.0),
+        limit=(120.0, 4.0),
     ),
     Row(
         "closure",
@@ -137,6 +137,6 @@ ROWS = (
         ),
         reference=LOKY,
         rounds=(3, 1),
-        limit=(120.0, 5.0),
+        limit=(120.0, 4.0),
     ),
 )
