@@ -28,7 +28,7 @@ MILLION = 1_000_000
 
 def growth(variant: Variant, quick: bool) -> Values:  # noqa: FBT001
     """Measure the tree's memory again and again, and return by how much it tends to grow."""
-    tasks = 200_000 if quick else MILLION
+    tasks = 100_000 if quick else MILLION
     pool = variant.open()
     warm(pool)
     _run(pool, tasks // POINTS)
@@ -102,7 +102,7 @@ ROWS = (
     Row(
         "growth",
         "A million tasks",
-        "By how much the memory of all processes tends to grow with a million tasks (200,000 in a "
+        "By how much the memory of all processes tends to grow with a million tasks (100,000 in a "
         "quick run): the median slope between any two of 20 points; 5,000 futures are held at a "
         "time.",
         (
