@@ -1,0 +1,41 @@
+"""How soon there is a first result."""
+
+from __future__ import annotations
+
+from benchmarks.candidates import POOLS
+from benchmarks.model import EXECUTOR, OURS, Aim, Metric, Row, Values, Variant, named
+
+METHODS = ("fork", "forkserver", "spawn")
+STANDARD = (EXECUTOR, f"{EXECUTOR}, forkserver", f"{EXECUTOR}, spawn")
+
+
+def _never(variant: Variant, quick: bool) -> Values:  # noqa: FBT001
+    """Refuse: `first.py` measures it."""
+    raise AssertionError(f"{variant.label} is measured by first.py ({quick=})")
+
+
+ROWS = (
+    Row(
+        "first",
+        "The first result",
+        "In a fresh interpreter: from its start, imports included, and from the pool's making "
+        "(which imports the library).",
+        (Metric("whole", "from the start", "s"), Metric("pool", "from the pool", "s")),
+        _never,
+        lambda quick: named(*OURS, *STANDARD) if quick else named(*POOLS),
+        tuple(
+            Aim(
+                f"{method}: {what} no later than ProcessPoolExecutor's",
+                key,
+                1.0,
+                (standard,),
+                (ours,),
+            )
+            for method, ours, standard in zip(METHODS, OURS, STANDARD, strict=True)
+            for key, what in (("whole", "from the start"), ("pool", "from the pool"))
+        ),
+        rounds=(11, 3),
+        limit=(60.0, 20.0),
+        program="first.py",
+    ),
+)
