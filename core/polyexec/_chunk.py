@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from polyexec.serialization.items import PackedItems, pack_items, unpack_items
+from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
 from polyexec.task import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 TARGET_SECONDS = 0.01
 MAX_ITEMS = 4096
@@ -18,83 +19,117 @@ MAX_ITEMS = 4096
 MAX_BYTES = 1 << 16
 
 
-class Outcome(NamedTuple):
-    """What one item came to: an exception, or else a value."""
-
-    value: Any
-    error: BaseException | None = None
-
-
 class ChunkOutcome:
-    """The outcomes of a chunk's items in order, and the seconds that they took together."""
+    """What a chunk's items came to, and the seconds that they took together.
 
-    def __init__(self, outcomes: list[Outcome], seconds: float) -> None:
-        self.outcomes = outcomes
+    *values* has one for each item; *errors* has, by place, the exception of each that has none.
+    """
+
+    def __init__(self, values: list[Any], errors: dict[int, BaseException], seconds: float) -> None:
+        self.values = values
+        self.errors = errors
         self.seconds = seconds
 
     @property
     def weight(self) -> int:
         """About how many bytes the first value has."""
-        return weight_of([outcome.value for outcome in self.outcomes[:1]])
+        return weight_of(self.values)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if len(self.outcomes) == 1 and self.outcomes[0].error is None:
-            return (_restore_single, (self.outcomes[0].value, self.seconds))
-        values = pack_items([outcome.value for outcome in self.outcomes])
-        errors = {
-            place: outcome.error
-            for place, outcome in enumerate(self.outcomes)
-            if outcome.error is not None
-        }
-        packed = pack_items(list(errors.values()))
-        return (_restore_outcome, (values, list(errors), packed, self.seconds))
-
-
-def _restore_single(value: Any, seconds: float) -> ChunkOutcome:
-    return ChunkOutcome([Outcome(value)], seconds)
+        if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
+            return (ChunkOutcome, (self.values, {}, self.seconds))
+        values, errors = pack_items(self.values), pack_items(list(self.errors.values()))
+        return (_restore_outcome, (values, list(self.errors), errors, self.seconds))
 
 
 def _restore_outcome(
-    values: PackedItems, places: list[int], errors: PackedItems, seconds: float
+    packed: PackedItems, places: list[int], packed_errors: PackedItems, seconds: float
 ) -> ChunkOutcome:
-    outcomes = [Outcome(value, error) for value, error in unpack_items(values)]
-    for place, (error, failure) in zip(places, unpack_items(errors), strict=True):
-        outcomes[place] = Outcome(None, failure or error)
-    return ChunkOutcome(outcomes, seconds)
+    values, errors = _unpacked(packed)
+    for place, (error, failure) in zip(places, unpack_items(packed_errors), strict=True):
+        errors[place] = failure or error
+    return ChunkOutcome(values, errors, seconds)
+
+
+def _unpacked(packed: PackedItems) -> tuple[list[Any], dict[int, BaseException]]:
+    found = unpack_items(packed)
+    errors = {place: error for place, (_, error) in enumerate(found) if error is not None}
+    return [value for value, _ in found], errors
 
 
 class Chunk:
-    """A callable that applies *fn* to each of its items; one that fails stops no other."""
+    """A callable that applies *fn* to each of its items; one that fails stops no other.
 
-    def __init__(self, fn: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> None:
+    Each item is a tuple of arguments; if *single*, it is the only argument itself. *errors* has, by
+    place, what kept an item from arriving.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        items: Sequence[Any],
+        *,
+        single: bool = False,
+        errors: dict[int, BaseException] | None = None,
+    ) -> None:
         self.fn = fn
-        self.weight: int = max((weight_of([part]) for part in items[0]), default=0) if items else 0
-        self.items: list[Outcome] = [Outcome(item) for item in items]
+        self.items = items
+        self.single = single
+        self.errors: dict[int, BaseException] = errors or {}
         self.__qualname__ = name_of(fn)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the largest argument of the first item has."""
+        if self.single or not self.items:
+            return weight_of(self.items)
+        return max((weight_of([part]) for part in self.items[0]), default=0)
 
     def __call__(self) -> ChunkOutcome:
         begin = time.perf_counter()
-        outcomes = [self._apply(item) for item in self.items]
-        return ChunkOutcome(outcomes, time.perf_counter() - begin)
+        values: list[Any] = []
+        errors = dict(self.errors)
+        items = iter(self.items)
+        while True:
+            try:
+                self._apply(items, values, errors)
+                break
+            except BaseException as error:  # noqa: BLE001 - the border to the user's task
+                errors[len(values)] = error
+                values.append(None)
+        return ChunkOutcome(values, errors, time.perf_counter() - begin)
 
-    def _apply(self, item: Outcome) -> Outcome:
-        if item.error is not None:
-            return item
-        try:
-            return Outcome(self.fn(*item.value))
-        except BaseException as error:  # noqa: BLE001 - the border to the user's task
-            return Outcome(None, error)
+    def _apply(
+        self, items: Iterator[Any], values: list[Any], errors: dict[int, BaseException]
+    ) -> None:
+        """Append what *fn* returns for each of *items*."""
+        fn, append = self.fn, values.append
+        if self.errors:
+            for item in items:
+                args = (item,) if self.single else item
+                append(None if len(values) in errors else fn(*args))
+        elif self.single:
+            for item in items:
+                append(fn(item))
+        else:
+            for item in items:
+                append(fn(*item))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if len(self.items) == 1:  # no other to be spared, and its large buffers stay visible
-            return (Chunk, (self.fn, [self.items[0].value]))
-        return (_restore_chunk, (self.fn, pack_items([item.value for item in self.items])))
+        items, single = self.items, self.single
+        # Where there is one item, there is no other to be spared, and its buffers stay visible.
+        if len(items) == 1 or are_plain(items if single else itertools.chain.from_iterable(items)):
+            return (_restore_plain, (self.fn, items, single))
+        return (_restore_packed, (self.fn, pack_items(items), single))
 
 
-def _restore_chunk(fn: Callable[..., Any], items: PackedItems) -> Chunk:
-    chunk = Chunk(fn, ())
-    chunk.items = [Outcome(value, error) for value, error in unpack_items(items)]
-    return chunk
+def _restore_plain(fn: Callable[..., Any], items: list[Any], single: bool) -> Chunk:  # noqa: FBT001 - as pickled
+    return Chunk(fn, items, single=single)
+
+
+def _restore_packed(fn: Callable[..., Any], packed: PackedItems, single: bool) -> Chunk:  # noqa: FBT001 - as pickled
+    items, errors = _unpacked(packed)
+    return Chunk(fn, items, single=single, errors=errors)
 
 
 def weight_of(values: Sequence[Any]) -> int:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Outcome
+from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize
 from polyexec._current import here
 from polyexec.future import Future
 
@@ -45,6 +45,7 @@ class _Report:
 class Feeder:
     """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
 
+    Each input is a tuple of arguments; if *single*, it is the only argument itself.
     *bound*: how many futures may be unfinished, and *few* while *crowded*. *buffersize*: how many
     inputs may be ahead of the results read, None for no such limit. With *whole_chunks* a chunk in
     which the input fails is dropped, as Pool does; else what came before the error runs. *error* is
@@ -55,8 +56,9 @@ class Feeder:
         self,
         submit: Callable[..., concurrent.futures.Future[Any]],
         fn: Callable[..., Any],
-        inputs: Iterator[tuple[Any, ...]],
+        inputs: Iterator[Any],
         *,
+        single: bool,
         sizes: FixedSize | AdaptiveSize,
         bound: int,
         buffersize: int | None,
@@ -67,7 +69,8 @@ class Feeder:
     ) -> None:
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
         self._fn = fn
-        self._inputs: Iterator[tuple[Any, ...]] | None = inputs
+        self._inputs: Iterator[Any] | None = inputs
+        self._single = single
         self._sizes = sizes
         self._plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no Chunk around an item
         self._bound = bound
@@ -176,7 +179,7 @@ class Feeder:
             self._exhaust()
 
     def _pull_chunk(self, size: int) -> None:
-        items: list[tuple[Any, ...]] = []
+        items: list[Any] = []
         assert self._inputs is not None
         try:
             items.extend(itertools.islice(self._inputs, size))
@@ -190,12 +193,13 @@ class Feeder:
         else:
             self._exhaust()
 
-    def _send(self, items: list[tuple[Any, ...]]) -> None:
+    def _send(self, items: list[Any]) -> None:
         assert self._submit is not None
         if self._plain:
-            future = self._submit(self._fn, *items[0])
+            args = items if self._single else items[0]
+            future = self._submit(self._fn, *args)
         else:
-            chunk = Chunk(self._fn, items)
+            chunk = Chunk(self._fn, items, single=self._single)
             self._weight = chunk.weight
             future = self._submit(chunk)
         with self._lock:
@@ -237,7 +241,7 @@ class Feeder:
         if not self._plain and not future.cancelled() and future.exception() is None:
             outcome: ChunkOutcome = future.result()
             weight = max(self._weight, outcome.weight)
-            self._sizes.learn(len(outcome.outcomes), outcome.seconds, weight)
+            self._sizes.learn(len(outcome.values), outcome.seconds, weight)
         return pending
 
     def head(self) -> concurrent.futures.Future[Any] | None:
@@ -245,8 +249,8 @@ class Feeder:
         with self._lock:
             return next(iter(self._pending), None)
 
-    def take(self, future: concurrent.futures.Future[Any]) -> list[Outcome]:
-        """Remove *future*, which has ended, and return the outcomes of its items."""
+    def take(self, future: concurrent.futures.Future[Any]) -> ChunkOutcome:
+        """Remove *future*, which has ended, and return what its items came to."""
         with self._lock:
             items = self._pending.pop(future)
         try:
@@ -254,15 +258,20 @@ class Feeder:
         except CancelledError as cancelled:
             error = cancelled
         if error is not None:
-            return [Outcome(None, error)] * items
+            return ChunkOutcome([None] * items, dict.fromkeys(range(items), error), 0.0)
         if self._plain:
-            return [Outcome(future.result())]
-        outcomes: list[Outcome] = future.result().outcomes
-        return outcomes
+            return ChunkOutcome([future.result()], {}, 0.0)
+        outcome: ChunkOutcome = future.result()
+        return outcome
 
-    def read_one(self) -> None:
-        """Take note that one outcome was read."""
-        self._unread -= 1
+    @property
+    def counts_each(self) -> bool:
+        """Whether it matters for the next input that a single outcome was read."""
+        return self._buffersize is not None
+
+    def read(self, count: int) -> None:
+        """Take note that *count* outcomes were read."""
+        self._unread -= count
 
     def forget(self) -> None:
         """Cancel the rest, and drop it, for nobody will read on."""

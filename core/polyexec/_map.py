@@ -16,9 +16,9 @@ import time
 from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from polyexec._chunk import AdaptiveSize, FixedSize, Outcome
+from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import Feeder
 from polyexec.arguments import need_callable, positive
 from polyexec.waiting import wait_in_slices
@@ -33,6 +33,13 @@ T = TypeVar("T")
 
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
+
+
+class Outcome(NamedTuple):
+    """What one item came to: an exception, or else a value."""
+
+    value: Any
+    error: BaseException | None = None
 
 
 class MapIterator(Generic[T]):
@@ -55,6 +62,8 @@ class MapIterator(Generic[T]):
         self._reading = threading.Lock()  # held by the one thread that reads
         self._reader: int | None = None
         self._outcomes: deque[Outcome] = deque()
+        #: Values that come before those outcomes, and need no more looking after.
+        self._values: deque[T] = deque()
         self._input_error: BaseException | None = None
         self._started = False
 
@@ -62,6 +71,16 @@ class MapIterator(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        try:
+            return self._values.popleft()
+        except IndexError:
+            pass
+        try:
+            return self._next()
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
+
+    def _next(self) -> T:
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
@@ -89,6 +108,7 @@ class MapIterator(Generic[T]):
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
+            self._values.clear()
             self._feeder.forget()
         else:
             self._feeder.drain()
@@ -109,12 +129,14 @@ class MapIterator(Generic[T]):
                 while not feeder.ended.empty():
                     self._note_end(feeder.ended.get_nowait())
             feeder.pull()
+            with suppress(IndexError):  # another thread may take the last one
+                return Outcome(self._values.popleft())
             if self._outcomes:
-                feeder.read_one()
+                feeder.read(1)
                 return self._outcomes.popleft()
             head = feeder.head()
             if head is not None and head.done():
-                self._outcomes.extend(feeder.take(head))
+                self._note(feeder.take(head))
             elif feeder.finished:
                 self._input_error, feeder.error = feeder.error, None
                 return Outcome(None, self._input_error or _END)
@@ -125,7 +147,17 @@ class MapIterator(Generic[T]):
         if future is None:  # the inputs ended, as `_read` will see
             return
         if self._feeder.note_end(future) and not self._ordered:
-            self._outcomes.extend(self._feeder.take(future))
+            self._note(self._feeder.take(future))
+
+    def _note(self, outcome: ChunkOutcome) -> None:
+        """Keep the outcome of a chunk until it is read."""
+        values, errors = outcome.values, outcome.errors
+        if errors or self._outcomes or self._feeder.counts_each:
+            places = enumerate(values)
+            self._outcomes.extend(Outcome(value, errors.get(place)) for place, value in places)
+        else:
+            self._feeder.read(len(values))
+            self._values.extend(values)
 
     def _wait(self) -> None:
         """Wait until something ends."""
@@ -167,6 +199,7 @@ class MapIterator(Generic[T]):
     def _failed(self) -> None:
         """End the iterator, for an error is about to be raised."""
         self._outcomes.clear()
+        self._values.clear()
         self._feeder.forget()
 
 
@@ -192,11 +225,13 @@ def submit_map(
     if buffersize is not None:
         buffersize = positive("buffersize", buffersize, "leave it out for no such bound")
     remaining = min((operator.length_hint(inputs) for inputs in iterables), default=0)
+    single = len(iterables) == 1
     adaptive = chunksize is None and executor.adapts_chunks
     feeder = Feeder(
         submit,
         fn,
-        zip(*iterables, strict=False),
+        iter(iterables[0]) if single else zip(*iterables, strict=False),
+        single=single,
         sizes=AdaptiveSize(remaining, workers) if adaptive else FixedSize(chunksize or 1),
         bound=bound_of(workers),
         buffersize=buffersize,

@@ -123,8 +123,8 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
         values: list[Any] = []
         if error is None:
             outcome: ChunkOutcome = future.result()
-            values = [item.value for item in outcome.outcomes]
-            error = next((item.error for item in outcome.outcomes if item.error is not None), None)
+            values = outcome.values
+            error = outcome.errors[min(outcome.errors)] if outcome.errors else None
         with self._lock:
             self._chunks[place] = values
             if error is not None and self._success:

@@ -238,7 +238,8 @@ class Pool(multiprocessing.pool.Pool):
         feeder = Feeder(
             executor.submit,
             func,
-            ((item,) for item in iterable),
+            iter(iterable),
+            single=True,
             sizes=FixedSize(size),
             bound=bound_of(self._processes),
             buffersize=None,

@@ -12,9 +12,9 @@ from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.payloads import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["PackedItems", "pack_items", "unpack_items"]
+__all__ = ["PackedItems", "are_plain", "pack_items", "unpack_items"]
 
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -28,6 +28,11 @@ class PackedItems(NamedTuple):
     plain: bool
     items: list[Any]
     errors: dict[int, bytes]
+
+
+def are_plain(values: Iterable[Any]) -> bool:
+    """Return whether no pickler has questions about any of *values*."""
+    return _PLAIN.issuperset(map(type, values))
 
 
 def pack_items(values: Sequence[Any]) -> PackedItems:
