@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from polyexec.cpus import limit_cpus
-from polyexec.serialization.namespaces import adopt
+from polyexec.serialization.homes import adopt
 from polyexec_process import _carry
 
 if TYPE_CHECKING:

@@ -10,40 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from polyexec import capabilities
-from polyexec._default import (
-    available_contexts,
-    get_all_start_methods,
-    get_context,
-    get_start_method,
-    late,
-    set_start_method,
-)
-from polyexec._markers import hookimpl
 from polyexec._version import __version__
-from polyexec.context import Context
-from polyexec.errors import (
-    BackendLoadError,
-    BackendNotFoundError,
-    BrokenExecutor,
-    CancelledError,
-    DuplicateBackendError,
-    ExecutorShutdownError,
-    IncompatibleBackendError,
-    InitializerError,
-    InvalidStateError,
-    NotSupportedError,
-    PolyexecError,
-    PolyexecWarning,
-    RemoteError,
-    RemoteTraceback,
-    TaskTimeoutError,
-    UnpicklableError,
-    WorkerLostError,
-)
-from polyexec.executor import Executor
-from polyexec.future import Future
-from polyexec.task import Task, TaskOptions
 
 if TYPE_CHECKING:
     from multiprocessing import (
@@ -80,7 +47,39 @@ if TYPE_CHECKING:
         set_forkserver_preload,
     )
 
+    from polyexec import capabilities
+    from polyexec._default import (
+        available_contexts,
+        get_all_start_methods,
+        get_context,
+        get_start_method,
+        set_start_method,
+    )
+    from polyexec._markers import hookimpl
+    from polyexec.context import Context
+    from polyexec.errors import (
+        BackendLoadError,
+        BackendNotFoundError,
+        BrokenExecutor,
+        CancelledError,
+        DuplicateBackendError,
+        ExecutorShutdownError,
+        IncompatibleBackendError,
+        InitializerError,
+        InvalidStateError,
+        NotSupportedError,
+        PolyexecError,
+        PolyexecWarning,
+        RemoteError,
+        RemoteTraceback,
+        TaskTimeoutError,
+        UnpicklableError,
+        WorkerLostError,
+    )
+    from polyexec.executor import Executor
+    from polyexec.future import Future
     from polyexec.process import Process
+    from polyexec.task import Task, TaskOptions
 
 __all__ = [
     "Array",
@@ -147,24 +146,67 @@ __all__ = [
     "set_start_method",
 ]
 
-_EXCEPTIONS = frozenset({"AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"})
+#: Where names are resolved on first use: what a worker needs of this package is little, and
+#: `import polyexec` must stay cheap.
+_HOMES = {
+    "polyexec._default": (
+        "available_contexts",
+        "get_all_start_methods",
+        "get_context",
+        "get_start_method",
+        "set_start_method",
+    ),
+    "polyexec._markers": ("hookimpl",),
+    "polyexec.context": ("Context",),
+    "polyexec.errors": (
+        "BackendLoadError",
+        "BackendNotFoundError",
+        "BrokenExecutor",
+        "CancelledError",
+        "DuplicateBackendError",
+        "ExecutorShutdownError",
+        "IncompatibleBackendError",
+        "InitializerError",
+        "InvalidStateError",
+        "NotSupportedError",
+        "PolyexecError",
+        "PolyexecWarning",
+        "RemoteError",
+        "RemoteTraceback",
+        "TaskTimeoutError",
+        "UnpicklableError",
+        "WorkerLostError",
+    ),
+    "polyexec.executor": ("Executor",),
+    "polyexec.future": ("Future",),
+    "polyexec.process": ("Process",),
+    "polyexec.task": ("Task", "TaskOptions"),
+    "multiprocessing": ("AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
-    {"connection", "managers", "pool", "process", "queues", "shared_memory", "sharedctypes"}
+    {
+        "capabilities",
+        "connection",
+        "managers",
+        "pool",
+        "process",
+        "queues",
+        "shared_memory",
+        "sharedctypes",
+    }
 )
 
 
 def __getattr__(name: str) -> Any:
-    """Resolve multiprocessing's names on first use: `import polyexec` must stay cheap."""
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _EXCEPTIONS:
-        value = getattr(importlib.import_module("multiprocessing"), name)
-    elif name == "Process":
-        value = importlib.import_module("polyexec.process").Process
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
     else:
-        value = late(name)
+        value = importlib.import_module("polyexec._default").late(name)
     globals()[name] = value
     return value
 

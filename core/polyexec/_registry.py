@@ -113,14 +113,18 @@ class Registry:
             backend = self._backends.get(name) or self._load_backend(name)
             others = [other for other in self._manager.get_plugins() if other is not backend]
         create = self._manager.subset_hook_caller("polyexec_create_context", others)
-        owner = f"backend {name!r} of {self.available().get(name, '?')}"
         try:
             context = create(name=name, options=options)
         except ImportError as error:
-            raise BackendLoadError(f"{owner} failed to import: {error}") from error
+            raise BackendLoadError(f"{self._owner(name)} failed to import: {error}") from error
         if not isinstance(context, Context):
-            raise BackendLoadError(f"{owner} made {context!r}, which is not a polyexec.Context")
+            raise BackendLoadError(
+                f"{self._owner(name)} made {context!r}, which is not a polyexec.Context"
+            )
         return context
+
+    def _owner(self, name: str) -> str:
+        return f"backend {name!r} of {self.available().get(name, '?')}"
 
     def cli_commands(self) -> list[Any]:
         """Return the commands that plugins add to the command line."""
@@ -176,6 +180,8 @@ class Registry:
     def _one_entry_point(self, name: str) -> EntryPoint:
         claims = [source for source in entry_points(group=BACKENDS) if source.name == name]
         usable = [source for source in claims if not self._is_blocked(source)]
+        if len(usable) == 1:
+            return usable[0]
         installed = ", ".join(self.available()) or "none"
         if claims and not usable:
             raise BackendNotFoundError(
@@ -187,12 +193,10 @@ class Registry:
                 f"no context is called {name!r}{near_miss(name, self.available())}; "
                 f"installed: {installed}"
             )
-        if len(usable) > 1:
-            owners = " and ".join(sorted(" ".join(_origin(source)) for source in usable))
-            raise DuplicateBackendError(
-                f"context {name!r} is offered by {owners}; uninstall one, or name it in {BLOCK}"
-            )
-        return usable[0]
+        owners = " and ".join(sorted(" ".join(_origin(source)) for source in usable))
+        raise DuplicateBackendError(
+            f"context {name!r} is offered by {owners}; uninstall one, or name it in {BLOCK}"
+        )
 
     def _load_observers(self) -> None:
         with self._lock:
@@ -224,7 +228,8 @@ class Registry:
             )
 
     def _is_blocked(self, source: EntryPoint) -> bool:
-        return not self._blocked.isdisjoint(
+        # A distribution's name is in a file of its own, which takes time to read.
+        return bool(self._blocked) and not self._blocked.isdisjoint(
             {_normalized(source.name), _normalized(_origin(source)[0])}
         )
 

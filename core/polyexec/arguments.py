@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from polyexec.capabilities import (
@@ -31,6 +30,8 @@ __all__ = ["near_miss", "need_callable", "need_initializer", "positive", "reject
 
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the name that *name* looks like, else nothing."""
+    import difflib  # takes long, and is for those who erred
+
     lowered = {each.lower(): each for each in known}
     found = difflib.get_close_matches(name.lower(), list(lowered), n=1)
     return f"; did you mean {lowered[found[0]]!r}?" if found else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import types
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["EncodedFunction", "FunctionTable", "is_constant"]
+
+
+#: What is not longer than this, in bytes, is its own digest.
+_OWN_DIGEST = 128
 
 
 class EncodedFunction(NamedTuple):
@@ -41,7 +44,7 @@ class FunctionTable:
         if known is not None and known[0]() is fn:
             return known[1]
         data = self.dumps(fn)
-        encoded = EncodedFunction(hashlib.sha256(data).digest(), data)
+        encoded = EncodedFunction(_digest(data), data)
         known_by = self._known
         self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), encoded)
         return encoded
@@ -49,6 +52,14 @@ class FunctionTable:
     def dumps(self, fn: Callable[..., Any]) -> bytes:
         """Return *fn* as the bytes that are sent once; for those who override it."""
         return dumps(fn)
+
+
+def _digest(data: bytes) -> bytes:
+    if len(data) <= _OWN_DIGEST:
+        return data
+    import hashlib  # takes long, and most functions travel by name
+
+    return hashlib.sha256(data).digest()
 
 
 def is_constant(fn: Callable[..., Any]) -> bool:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["adopted", "home_of"]
+__all__ = ["adopt", "adopted", "delivered", "home_of"]
 
 #: The namespaces of modules that functions came from by value, and that may not be loaded here.
 adopted: dict[str, dict[str, Any]] = {}
+#: What was delivered to each, as it was then.
+delivered: dict[str, dict[str, Any]] = {}
+
+
+def adopt(module: str, namespace: dict[str, Any]) -> None:
+    """Keep *module*'s functions' globals in *namespace*; what that holds counts as delivered."""
+    adopted[module] = namespace
+    delivered[module] = dict(namespace)
 
 
 def home_of(module: str) -> dict[str, Any] | None:

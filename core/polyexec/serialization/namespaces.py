@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
-from polyexec.serialization.homes import adopted, home_of
+from polyexec.serialization import homes
+from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Mapping
 
-__all__ = ["adopt", "dumps_by_value"]
-
-_delivered: dict[str, dict[str, Any]] = {}
-
-
-def adopt(module: str, namespace: dict[str, Any]) -> None:
-    """Keep *module*'s functions' globals in *namespace*; what that holds counts as delivered."""
-    adopted[module] = namespace
-    _delivered[module] = dict(namespace)
+__all__ = ["dumps_by_value"]
 
 
 def dumps_by_value(
@@ -86,7 +79,7 @@ def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> 
 
 def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     slots = state[1]
-    namespace, delivered = function.__globals__, _delivered.get(slots["__module__"], {})
+    namespace, delivered = function.__globals__, homes.delivered.get(slots["__module__"], {})
     fresh = {
         name: value
         for name, value in slots["__globals__"].items()
