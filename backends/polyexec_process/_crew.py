@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import CRASHED, FAILED, Job
 from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
-from polyexec.task import NO_OPTIONS
+from polyexec.task import NO_OPTIONS, start_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
 from polyexec_process._parcels import PRIVATE, SHARED, Parcel
@@ -109,24 +109,23 @@ class Crew:
     # -- what the pool tells ---------------------------------------------------------------------
 
     def started(self, jobs: list[Job], worker: str) -> None:
-        for job in jobs:
-            job.owner.start(worker)
+        start_all([job.owner for job in jobs], worker)
 
     def unstarted(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.owner.unstart()
 
     def ended(self, job: Job, answer: Answer) -> None:
-        status = answer.status
+        status, _, data, _ = answer
         if status == NONE:
             released(job).succeed(None)
         elif status == PLAIN_VALUE:
-            released(job).succeed(loads(answer.data))
+            released(job).succeed(loads(data))
         elif status == VALUE:
             self._arrived(job, answer)
         else:
             task: Task = job.owner
-            failure = loads_exception(bytes(answer.data), task.executor.remote_traceback)
+            failure = loads_exception(bytes(data), task.executor.remote_traceback)
             if status == UNREADABLE and self._breaks:
                 self._break(failure)
             self._failed(job, failure)
@@ -255,7 +254,8 @@ class Unread:
     def __call__(self) -> Any:
         """Return it, or raise UnpicklableError."""
         try:
-            return loads(self._answer.data, self._answer.buffers)
+            _, _, data, buffers = self._answer
+            return loads(data, buffers)
         except KeyboardInterrupt:
             raise  # the asking thread's
         except BaseException as error:  # the user's code, run while unpickling

@@ -9,7 +9,7 @@ import os
 import socket
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from polyexec.serialization import dumps_exception
 from polyexec_process._frames import (
@@ -39,6 +39,7 @@ from polyexec_process._workerprocess import WorkerProcess
 if TYPE_CHECKING:
     import signal
     import threading
+    from collections.abc import Sequence
 
     from polyexec.scheduling import Job, Window
 
@@ -49,16 +50,9 @@ _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
 
 
-class Answer(NamedTuple):
-    """One answer of a worker: its status, the seconds that it took, and what it carries.
-
-    That is a pickle, and the buffers that the pickle refers to.
-    """
-
-    status: int
-    elapsed: float
-    data: bytes | memoryview
-    buffers: list[memoryview] | tuple[()] = ()
+#: One answer of a worker: its status, the seconds that it took, and what it carries: a pickle, and
+#: the buffers that the pickle refers to. A plain tuple, for there are very many.
+Answer: TypeAlias = "tuple[int, float, bytes | memoryview, Sequence[memoryview]]"
 
 
 class Link:
@@ -217,7 +211,8 @@ class Link:
                 need = size + length
                 break
             at += size
-            answers.append(Answer(status, micros * 1e-6, data[at : at + length] if length else b""))
+            body = data[at : at + length] if length else b""
+            answers.append((status, micros * 1e-6, body, ()))
             at += length
         rest = data[at:] if at else data
         self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
@@ -229,12 +224,12 @@ class Link:
         if type(call) is Parcel:
             call.note_use(kept=bool(status & KEPT))
         if not status & PARCEL_RESULT:
-            return Answer(status & ~FLAGS, elapsed, data)
+            return status & ~FLAGS, elapsed, data, ()
         try:
             pieces = self._inbox.open(memoryview(data))
         except OSError as error:  # too many open files
-            return Answer(ERROR, elapsed, dumps_exception(error))
-        return Answer(status & ~FLAGS, elapsed, pieces[0], pieces[1:])
+            return ERROR, elapsed, dumps_exception(error), ()
+        return status & ~FLAGS, elapsed, pieces[0], pieces[1:]
 
     # -- what is known of it ---------------------------------------------------------------------
 

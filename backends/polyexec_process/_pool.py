@@ -289,10 +289,11 @@ class LocalPool:
             # First of all the worker gets new work; then we look at what it has done.
             self.dispatch()
         if len(jobs) < len(answers):
-            answers = [answer for answer in answers if answer.status != PASSED_OVER]
+            answers = [answer for answer in answers if answer[0] != PASSED_OVER]
+        # Now, for the worker may be gone by the time that somebody is told.
         answers = [
             link.unwrap(job, answer)
-            if answer.status >= PARCEL_RESULT or type(job.payload[1]) is not bytes
+            if answer[0] >= PARCEL_RESULT or type(job.payload[1]) is not bytes
             else answer
             for job, answer in zip(jobs, answers, strict=True)
         ]
@@ -327,16 +328,17 @@ class LocalPool:
         return jobs
 
     def _begin(self, link: Link, answer: Answer) -> None:
-        if answer.status == UNPREPARED:
+        status, _, data, _ = answer
+        if status == UNPREPARED:
             link.leaving = link.unprepared = self._staff.failing = True
-            tell = partial(self.client.unprepared, link.name, bytes(answer.data))
+            tell = partial(self.client.unprepared, link.name, bytes(data))
             self.records.after(link.number, tell)
             return
-        assert answer.status == READY
+        assert status == READY
         with self.changed:
             self._staff.miscarriages = 0
             link.ready = True
-            (link.pid,) = NUMBER.unpack(answer.data)
+            (link.pid,) = NUMBER.unpack(data)
             self.changed.notify_all()
             link.since = time.monotonic()
             self.scheduler.started(link.window)

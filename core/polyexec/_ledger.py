@@ -90,6 +90,11 @@ class Ledger:
             self.settling.add(task)
         self.unfinished.discard(task)
 
+    @property
+    def wants_ends(self) -> bool:
+        """Whether anything is to be done about a task that ended and has no callbacks."""
+        return self.refusing or self.room is not None or self.observers is not None
+
     def ended(self, task: Task) -> None:
         """Forget *task* for good."""
         if self.settling:

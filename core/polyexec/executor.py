@@ -146,7 +146,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule `fn(*args, **kwargs)` and return the future of its outcome."""
-        return self._submit(fn, args, kwargs, NO_OPTIONS)
+        if not callable(fn):
+            need_callable("submit()", fn)
+        if self._ledger.room is not None:
+            self._enter()
+        return self._launch(fn, args, kwargs, NO_OPTIONS)
 
     async def asubmit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do as `submit`, and where `max_pending` blocks that, wait without blocking the loop."""
@@ -224,17 +228,21 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         kwargs: dict[str, Any],
         options: TaskOptions,
     ) -> Future[T]:
-        if not callable(fn):
-            need_callable("submit()", fn)
-        ledger = self._ledger
-        if ledger.room is not None:
-            if ledger.refuses():
-                raise ledger.refusal()
-            if here.executor is self or here.overdraws or _loop_runs_here():
-                ledger.room.overdraw()
-            else:
-                ledger.room.acquire()
+        need_callable("submit()", fn)
+        if self._ledger.room is not None:
+            self._enter()
         return self._launch(fn, args, kwargs, options)
+
+    def _enter(self) -> None:
+        """Take a place in the room; blocks until there is one, where that is allowed."""
+        ledger = self._ledger
+        assert ledger.room is not None
+        if ledger.refuses():
+            raise ledger.refusal()
+        if here.executor is self or here.overdraws or _loop_runs_here():
+            ledger.room.overdraw()
+        else:
+            ledger.room.acquire()
 
     async def _asubmit(
         self,

@@ -263,10 +263,17 @@ class Future(concurrent.futures.Future[T]):
             self._state = FINISHED
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
-                task.executor._ledger.leave(task, settling=bool(self._done_callbacks))
+                ledger = task.executor._ledger
+                if self._done_callbacks or ledger.observers is not None:
+                    ledger.settling.add(task)
+                ledger.unfinished.discard(task)
             if self._waiters or self._waited is not None:
                 self._tell("add_result" if exception is None else "add_exception", waiters=True)
-        self._settle()
+        if task is None or self._done_callbacks or ledger.wants_ends:
+            self._settle()
+        else:
+            task.forget()
+            self._task = None
         return True
 
     def _tell(self, moment: str, *, waiters: bool) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polyexec.errors import WorkerLostError
     from polyexec.executor import Executor
 
-__all__ = ["NO_OPTIONS", "Task", "TaskOptions"]
+__all__ = ["NO_OPTIONS", "Task", "TaskOptions", "start_all"]
 
 
 @dataclass(frozen=True)
@@ -208,3 +208,22 @@ class Task:
             refusal.__cause__ = error
             return self.end(refusal)
         return True
+
+
+def start_all(tasks: list[Task], worker: str) -> None:
+    """Do as `Task.start` for each of *tasks*, all of one executor, at the cost of few."""
+    if tasks[0].executor._ledger.observers is not None:
+        for task in tasks:
+            task.start(worker)
+        return
+    now = time.time()
+    for task in tasks:
+        future = task.future
+        with future._lock:
+            if future._state == "PENDING":
+                future._state = "RUNNING"
+                future.started_at = now
+                future.worker = worker
+                future.attempts += 1
+                continue
+        task.start(worker)

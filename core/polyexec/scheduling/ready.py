@@ -70,6 +70,21 @@ class ReadyJobs:
         self._from.popleft()
         self._count -= 1
 
+    def take_run(self, most: int) -> list[Job]:
+        """Remove and return the job that `first` returned, and up to *most* of its kind behind."""
+        queue = self._from
+        kind = queue[0].kind
+        run: list[Job] = []
+        while len(run) < most and queue:
+            job = queue[0]
+            if job.kind != kind or job.timeout is not None:
+                break
+            queue.popleft()
+            if job.state == QUEUED:
+                run.append(job)
+        self._count -= len(run)
+        return run
+
     def _open(self, priority: int) -> deque[Job]:
         bisect.insort(self._priorities, priority)
         queue = self._queues[priority] = deque()

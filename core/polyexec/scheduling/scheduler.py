@@ -36,6 +36,8 @@ HORIZON: Final = 0.01
 MESSAGE: Final = 0.002
 #: A kind that takes longer is not sent ahead: what a worker saves is less than what others lose.
 LONG: Final = 0.02
+#: What no expectation is taken to be shorter than.
+SHORTEST: Final = 1e-7
 #: How many jobs go into one message, and how many a worker may hold.
 MAX_BATCH: Final = 256
 MAX_WINDOW: Final = 2048
@@ -152,13 +154,14 @@ class Scheduler:
         """
         entries, durations = window.entries, self._durations
         ended: list[Job] = []
+        first, load = window.first, window.load
         for seconds in elapsed:
             job = entries.popleft()
-            window.first += 1
+            first += 1
             if job is None:
                 window.passing -= 1
                 continue
-            window.load -= job.estimate
+            load -= job.estimate
             if seconds is None:
                 self._requeue([job])
                 continue
@@ -169,6 +172,8 @@ class Scheduler:
             durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
             job.state, job.place = ENDED, None
             ended.append(job)
+        window.first, window.load = first, load
+        if ended:
             window.blocked = False
         if not entries:
             window.load = 0.0
@@ -247,10 +252,14 @@ class Scheduler:
                 break
             if load + expected > limit and (jobs or held > 1):
                 break
-            ready.take()
-            job.estimate = expected
-            load += expected
-            jobs.append(job)
+            most = room - len(jobs)
+            if jobs or held > 1:
+                most = min(most, int((limit - load) / max(expected, SHORTEST)))
+            run = ready.take_run(max(most, 1))
+            for job in run:
+                job.estimate = expected
+            load += expected * len(run)
+            jobs += run
         window.load = load
         return jobs
 
