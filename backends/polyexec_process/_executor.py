@@ -102,6 +102,7 @@ class ProcessExecutor(Executor, _Standard):
             max_memory=limits["max_memory_per_child"],
             idle_timeout=idle_timeout,
         )
+        self._is_told = False
         _pools.add(self._pool)
 
     def accept(self, task: Task) -> None:
@@ -111,7 +112,8 @@ class ProcessExecutor(Executor, _Standard):
         except BaseException:
             self._pool.want_worker()  # as for a task whose arguments can be sent
             raise
-        self._pool.observed = self.observed
+        if not self._is_told:  # by now it is known whether anybody observes
+            self._is_told, self._pool.observed = True, self.observed
         task.handle = job
         self._pool.submit(job)
 

@@ -65,9 +65,8 @@ class Ledger:
         self._all_ended = threading.Condition(self.lock)
         self._waiting = 0
 
-    def admit(self, task: Task) -> None:
-        """Count *task* among the unfinished, or raise because it comes too late."""
-        self.unfinished.add(task)
+    def reject_late(self) -> None:
+        """Raise if a task that is submitted now comes too late; it is among the unfinished."""
         if self.refuses():
             raise self.refusal()
 

@@ -274,7 +274,9 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         try:
             if not ledger.begun:
                 self._begin()
-            ledger.admit(task)
+            ledger.unfinished.add(task)
+            if ledger.refusing or _exit.exiting:
+                ledger.reject_late()
             admitted = True
             if ledger.observers is not None:
                 ledger.observers.task_submitted(task)

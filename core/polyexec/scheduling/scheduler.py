@@ -24,7 +24,7 @@ from polyexec.scheduling.ready import ReadyJobs
 from polyexec.scheduling.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from polyexec.scheduling.job import Job
 
@@ -52,6 +52,8 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.ready: ReadyJobs = ReadyJobs()
+        #: Queue a job.
+        self.submit: Callable[[Job], None] = self.ready.append
         self._windows: dict[Hashable, Window] = {}
         #: Workers that might take more, each once.
         self._open: deque[Window] = deque()
@@ -93,10 +95,6 @@ class Scheduler:
         return running
 
     # -- jobs --------------------------------------------------------------------------------
-
-    def submit(self, job: Job) -> None:
-        """Queue *job*."""
-        self.ready.append(job)
 
     def withdraw(self, job: Job) -> bool:
         """Drop *job*, and return True, unless a worker has it or it has ended."""
@@ -252,10 +250,8 @@ class Scheduler:
                 break
             if load + expected > limit and (jobs or held > 1):
                 break
-            most = room - len(jobs)
-            if jobs or held > 1:
-                most = min(most, int((limit - load) / max(expected, SHORTEST)))
-            run = ready.take_run(max(most, 1))
+            fitting = int((limit - load) / max(expected, SHORTEST))
+            run = ready.take_run(max(min(room - len(jobs), fitting), 1))
             for job in run:
                 job.estimate = expected
             load += expected * len(run)
