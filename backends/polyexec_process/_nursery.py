@@ -103,7 +103,7 @@ class Nursery:
         gc.freeze()
         try:
             while os.getppid() == self._parent:
-                for fd, _ in poll.poll(_GLANCE * 1000):
+                for fd, _ in poll.poll(None if parent is not None else _GLANCE * 1000):
                     if fd == parent:
                         return
                     if fd == reading:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from polyexec.executor import Executor
     from polyexec.future import Future
     from polyexec.process import Process
+    from polyexec.sharing import Shared
     from polyexec.task import Task, TaskOptions
 
 __all__ = [
@@ -118,6 +119,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "Semaphore",
+    "Shared",
     "SimpleQueue",
     "Task",
     "TaskOptions",
@@ -180,6 +182,7 @@ _HOMES = {
     "polyexec.executor": ("Executor",),
     "polyexec.future": ("Future",),
     "polyexec.process": ("Process",),
+    "polyexec.sharing": ("Shared",),
     "polyexec.task": ("Task", "TaskOptions"),
     "multiprocessing": ("AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"),
 }

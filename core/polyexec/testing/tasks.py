@@ -20,6 +20,8 @@ from polyexec.testing._gate import Address, pass_gate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from polyexec.sharing import Shared
+
 __all__ = ["pass_gate"]
 
 
@@ -320,3 +322,8 @@ def meet(barrier: Any, queue: Any) -> None:
 def fill(shared: Any, key: Any, value: Any) -> None:
     """Store into a shared dict."""
     shared[key] = value
+
+
+def total_of_shared(handles: list[Shared[list[int]]]) -> int:
+    """Return the sum of the numbers in the first shared list."""
+    return sum(handles[0].value)

@@ -58,6 +58,12 @@ def test_tasks_may_return_large_results(executor: Executor, patience: float) -> 
     assert executor.submit(tasks.identity, blob).result(patience) == blob
 
 
+def test_a_shared_object_reaches_tasks_by_its_handle(executor: Executor, patience: float) -> None:
+    handle = executor.share(list(range(1000)))
+    futures = [executor.submit(tasks.total_of_shared, [handle]) for _ in range(4)]
+    assert [future.result(patience) for future in futures] == [499_500] * 4
+
+
 def test_a_closure_can_be_a_task(executor: Executor, patience: float) -> None:
     offset = 40
     assert executor.submit(lambda number: number + offset, 2).result(patience) == 42
