@@ -34,6 +34,7 @@ from polyexec_process._frames import (
 from polyexec_process._lessons import Lessons
 from polyexec_process._memory import memory
 from polyexec_process._parcels import Inbox, Parcel
+from polyexec_process._readbuffer import READ, ReadBuffer
 from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from polyexec.scheduling import Job, Window
 
 _PIPE_SIZE = 1 << 20
-_READ = 1 << 18
-_MOST_AT_ONCE = 1 << 24
 _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
 
@@ -80,6 +79,7 @@ class Link:
         #: Since when it is held back, until it is certain what it had begun by then.
         self.held: float | None = None
         self.out: deque[memoryview] = deque()
+        self._reading = ReadBuffer()
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
@@ -188,7 +188,7 @@ class Link:
         answers: list[Answer] = []
         for _ in range(8):  # so that one worker does not keep us from the others
             try:
-                data = os.read(self.answers, max(_READ, min(self._need - self._got, _MOST_AT_ONCE)))
+                data = self._reading.read(self.answers, self._need - self._got)
             except BlockingIOError:
                 return answers, True
             if not data:
@@ -197,7 +197,7 @@ class Link:
             self._got += len(data)
             if self._got >= self._need:
                 self._parse(answers)
-            if len(data) < _READ:
+            if len(data) < READ:
                 break
         return answers, True
 

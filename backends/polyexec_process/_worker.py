@@ -48,12 +48,12 @@ from polyexec_process._frames import (
     VALUE,
 )
 from polyexec_process._holdings import Holdings
+from polyexec_process._readbuffer import ReadBuffer
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-_READ = 1 << 18
 _MOST_MICROSECONDS = (1 << 32) - 1
 #: Types whose objects no pickler has questions about.
 _PLAIN = frozenset({bool, float, int})
@@ -82,6 +82,7 @@ class Worker:
         self._page = ends.page
         self._initializer = initializer
         self._buffer = b""
+        self._reading = ReadBuffer()
         self._functions: dict[int, Callable[..., Any]] = {}
         self._holdings = Holdings(ends.rights)
         self._running = False
@@ -125,7 +126,7 @@ class Worker:
     def _fill(self, buffer: bytes, length: int) -> bytes:
         parts, got = [buffer], len(buffer)
         while got < length:
-            part = os.read(self._jobs, max(_READ, min(length - got, 1 << 24)))
+            part = self._reading.read(self._jobs, length - got)
             if not part:
                 raise _Gone
             parts.append(part)
