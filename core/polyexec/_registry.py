@@ -214,6 +214,7 @@ class Registry:
             observer = source.load()
             if not self._manager.is_registered(observer):
                 self._manager.register(observer, name)
+                self._refuse_wrappers(observer)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - loading a plugin: it must hurt nobody else
@@ -226,6 +227,16 @@ class Registry:
                 PolyexecWarning,
                 stacklevel=5,
             )
+
+    def _refuse_wrappers(self, observer: object) -> None:
+        # Hooks are called one by one, so that none can hurt another: there is nothing to wrap.
+        for caller in self._manager.get_hookcallers(observer) or ():
+            for hook in caller.get_hookimpls():
+                if hook.plugin is observer and (hook.hookwrapper or hook.wrapper):
+                    raise TypeError(
+                        f"{caller.name} is marked as a wrapper, which no hook can be; use a "
+                        "plain @polyexec.hookimpl"
+                    )
 
     def _is_blocked(self, source: EntryPoint) -> bool:
         # A distribution's name is in a file of its own, which takes time to read.

@@ -264,6 +264,15 @@ def test_a_broken_observer_keeps_no_other_from_being_loaded(install: Install) ->
     assert len(sys.modules["watch_plugin"].created) == 1
 
 
+@pytest.mark.parametrize("kind", ["wrapper", "hookwrapper"])
+def test_a_hook_that_would_wrap_others_is_refused(install: Install, kind: str) -> None:
+    source = OBSERVER.replace("@polyexec.hookimpl", f"@polyexec.hookimpl({kind}=True)")
+    source = source.replace("created.append(", "yield created.append(")
+    install("watch-plugin", "watch", source=source, group="polyexec.plugins")
+    with pytest.warns(polyexec.PolyexecWarning, match="marked as a wrapper"):
+        _make("thread")
+
+
 def test_a_blocked_observer_is_not_loaded(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
