@@ -58,6 +58,9 @@ class Scheduler:
         #: Workers that might take more, each once.
         self._open: deque[Window] = deque()
         self._is_open: set[Window] = set()
+        #: Workers that have nothing to do, the last to become so last: it is the likeliest to be
+        #: awake, and to have at hand what its tasks need.
+        self._idle: deque[Window] = deque()
         self._durations: dict[int, float] = {}
         self._requeued: list[Job] = []
 
@@ -66,7 +69,7 @@ class Scheduler:
     def add_worker(self, worker: Hashable, most: int | None = None) -> Window:
         """Take note that *worker* is being started, for *most* jobs in its life."""
         window = self._windows[worker] = Window(worker, most)
-        self._reopen(window)
+        self._idle.appendleft(window)
         return window
 
     def started(self, window: Window) -> None:
@@ -134,6 +137,13 @@ class Scheduler:
 
     def assign(self) -> tuple[Window, list[Job]] | None:
         """Return a worker and the jobs to send it now, in that order; None if there are none."""
+        while self._idle and self.ready:
+            window = self._idle.pop()
+            window.idling = False
+            jobs = self._fill(window)
+            if jobs:
+                self._reopen(window)
+                return window, jobs
         while self._open and self.ready:
             window = self._open[0]
             jobs = self._fill(window)
@@ -173,11 +183,15 @@ class Scheduler:
         window.first, window.load = first, load
         if ended:
             window.blocked = False
-        if not entries:
-            window.load = 0.0
-            window.blocked = False
         window.progressed_at = now
-        self._reopen(window)
+        if entries:
+            self._reopen(window)
+            return ended
+        window.load = 0.0
+        window.blocked = False
+        if not window.idling and window.left != 0:
+            window.idling = True
+            self._idle.append(window)
         return ended
 
     # -- recall --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class Window:
         "entries",
         "first",
         "floor",
+        "idling",
         "left",
         "load",
         "passing",
@@ -46,6 +47,8 @@ class Window:
         self.passing: int = 0
         #: Whether the worker is not ready yet; it is given one job for then.
         self.starting: bool = True
+        #: Whether it is among those that have nothing to do.
+        self.idling: bool = True
         #: Whether its jobs were recalled, and it has answered nothing since.
         self.blocked: bool = False
         #: When it last answered, or was given something while it had nothing.
