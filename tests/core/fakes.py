@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -185,3 +187,45 @@ def python(
         check=False,
         **kwargs,
     )
+
+
+THREAD = "import polyexec, threading, time, sys, os; ctx = polyexec.get_context('thread')\n"
+
+
+def thread_executor(max_workers: int = 1, **options: Any) -> Any:
+    """Return an executor of threads."""
+    return polyexec.get_context("thread").Executor(max_workers, **options)
+
+
+def hold(running: threading.Event, gate: threading.Event) -> None:
+    """Set *running*, and wait for *gate*."""
+    running.set()
+    gate.wait(PATIENCE)
+
+
+def interrupt(code: str, seconds: float = 5.0) -> tuple[float, int, str]:
+    """Run *code* until it prints, send it SIGINT; return the seconds to its end, code, stderr."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", THREAD + textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    try:
+        _, errors = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+        process.communicate()
+    return time.monotonic() - begin, process.returncode, errors
+
+
+def run(ctx: Any, target: Any, *args: Any, **options: Any) -> Any:
+    """Start a Process, and return it once it has ended."""
+    process = ctx.Process(target=target, args=args, **options)
+    process.start()
+    process.join(PATIENCE)
+    return process

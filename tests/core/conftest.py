@@ -1,0 +1,43 @@
+"""What tests of several modules use."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import polyexec
+from core.fakes import QueueingExecutor, fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def executor() -> Any:
+    """Return an executor that runs nothing by itself."""
+    return fake(QueueingExecutor)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Return an event that is set at the latest when the test ends."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def ctx() -> Any:
+    """Return the thread context."""
+    return polyexec.get_context("thread")
+
+
+@pytest.fixture
+def uncaught(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[Any]:
+    """Return what threads of this test end with, where Python would report it."""
+    errors: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.put(args.exc_value))
+    return errors
