@@ -18,14 +18,14 @@ from polyexec_process._parcels import READONLY, Blob, Parcel, flat
 from polyexec_process._segments import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
 #: How many bytes of constants, bound in callables that are sent with each task, are kept.
 CONSTANT_BYTES: Final = 64 << 20
-#: How deep callables are looked into for such constants: a map's chunk, a partial, a bound method.
-_DEPTH = 4
+#: How many callables are looked into for such constants, at most, for one task.
+_MOST_LOOKED_AT = 32
 
 
 class Packer:
@@ -36,7 +36,8 @@ class Packer:
         self._kept = Store()
         self._numbers = itertools.count(1)
         self._shared: weakref.WeakKeyDictionary[Shared[Any], Blob] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()  # guards the constants
+        # Guards the constants; re-entrant, for the collector may run code that submits.
+        self._lock = threading.RLock()
         #: By identity, with its size.
         self._constants: dict[int, tuple[Blob, int]] = {}
         self._constant_bytes = 0
@@ -68,7 +69,7 @@ class Packer:
     ) -> tuple[bytes | Parcel, list[Blob] | None]:
         """Return a call as it is sent with its function, which is the first of *call*."""
         needs: list[Blob] = []
-        refer = partial(self._constant, needs) if any(_constants_in(call[0])) else None
+        refer = partial(self._constant, needs) if _binds_much(call[0]) else None
         return self._pack(call, how, needs, refer)
 
     @property
@@ -130,18 +131,26 @@ def _is_constant(obj: Any) -> bool:
     return type(obj) in (bytes, str) and len(obj) >= LARGE
 
 
-def _constants_in(fn: Any, depth: int = _DEPTH) -> Iterator[Any]:
-    """Yield the large constants that the callable *fn* is bound to, as far as is seen at once."""
+def _binds_much(fn: Any) -> bool:
+    """Return whether the callable *fn* is bound to a large constant, as far as is seen at once."""
+    pending = [fn]
+    for _ in range(_MOST_LOOKED_AT):
+        if not pending:
+            return False
+        for value in _bound_to(pending.pop()):
+            if _is_constant(value):
+                return True
+            if callable(value):
+                pending.append(value)
+    return False
+
+
+def _bound_to(fn: Any) -> list[Any]:
+    """Return what the callable *fn* is bound to: a partial, a method, a map's chunk."""
     owner = fn.__self__ if type(fn) is types.MethodType else fn
     if type(owner) is functools.partial:
-        values = [owner.func, *owner.args, *owner.keywords.values()]
-    else:
-        values = list(_attributes(owner).values())
-    for value in values:
-        if _is_constant(value):
-            yield value
-        elif depth and callable(value):
-            yield from _constants_in(value, depth - 1)
+        return [owner.func, *owner.args, *owner.keywords.values()]
+    return list(_attributes(owner).values())
 
 
 def _attributes(owner: Any) -> dict[str, Any]:

@@ -112,8 +112,8 @@ class Parcel:
         segment = self._store.take(room_for(pieces))
         if segment is None:
             return False
-        fill(segment, pieces)
         self._segment = segment
+        fill(segment, pieces)
         self._pieces = pieces_at(memoryview(table(0, self._how, pieces)), segment.view)
         return True
 

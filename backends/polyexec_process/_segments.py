@@ -71,7 +71,8 @@ class Store:
     """The segments of one end, of which the other end gets to read some; any thread may call."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: the collector may drop a parcel while it is held.
+        self._lock = threading.RLock()
         self._free: list[Segment] = []
         self._count = 0
         self._bytes = 0
