@@ -234,7 +234,8 @@ def main(fd: int, parent: int, method: str, names: list[str], program: str | Non
 
         preload(names, program)
     os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
-    be_nursery(socket.socket(fileno=fd), parent, method)
+    with socket.socket(fileno=fd) as sock:
+        be_nursery(sock, parent, method)
 
 
 def interpreter_command(executable: str, source: str) -> list[str]:
