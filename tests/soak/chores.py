@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any, NoReturn
 
 
@@ -13,12 +14,13 @@ def same(number: int) -> int:
 
 
 def note(number: int, path: str) -> int:
-    """Write *number* to the file at *path*, in one piece, and return it."""
+    """Write *number* to the file at *path*, in one piece, and return it a moment later."""
     fd = os.open(path, os.O_APPEND | os.O_WRONLY | os.O_CREAT)
     try:
         os.write(fd, b"%d\n" % number)
     finally:
         os.close(fd)
+    time.sleep(number % 8 / 1000)  # else hardly any would be killed in between
     return number
 
 
