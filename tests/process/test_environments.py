@@ -164,6 +164,24 @@ def test_a_program_runs_where_its_folder_has_gone(program: Runner) -> None:
 # -- what is missing -------------------------------------------------------------------------------
 
 
+ZOMBIES = """
+import os
+
+def processes():
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
+
+def status(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+
+def zombies():
+    return [pid for pid in processes() if status(pid) == "Z"]
+
+"""
+
 AS_INIT = """
 import os
 import signal
@@ -172,16 +190,7 @@ import sys
 import polyexec
 
 
-def status(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
-
-
-def processes():
-    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
-
-
-def kill_worker():
+ZOMBIESdef kill_worker():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -195,9 +204,9 @@ if __name__ == "__main__":
         slow = executor.options(timeout=0.1).submit(signal.pause)
         assert isinstance(slow.exception(), polyexec.TaskTimeoutError)
         executor.submit(int).result()
-        print([pid for pid in processes() if status(pid) == "Z"])
+        print(zombies())
     print(processes())
-"""
+""".replace("ZOMBIES", ZOMBIES)
 
 
 def namespaces(*flags: str) -> list[str]:
@@ -216,6 +225,35 @@ def test_a_program_runs_as_the_first_process(program: Runner) -> None:
     done = program.run(*command, sys.executable, program.write(AS_INIT))
     numbers = "[3, 2, 1, 0, 1, 2]"
     assert (done.stdout, done.stderr) == (f"1\n{numbers}\n{numbers}\n[]\n{{1}}\n", "")
+
+
+def test_the_first_process_need_not_reap_what_tasks_leave_behind(program: Runner) -> None:
+    source = """
+import signal
+import subprocess
+import polyexec
+
+def leave_behind():
+    return subprocess.Popen(["true"]).pid
+
+def hang():
+    subprocess.Popen(["sleep", "1000"])
+    signal.pause()
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        late = [executor.options(timeout=0.5).submit(hang) for _ in range(3)]
+        print(all(isinstance(each.exception(), polyexec.TaskTimeoutError) for each in late))
+        pid = executor.options(timeout=60).submit(leave_behind).result()
+        executor.submit(signal.raise_signal, signal.SIGKILL).exception()
+        while executor.submit(zombies).result():
+            pass
+
+"""
+    source = source.replace("if __name__", f"{ZOMBIES}if __name__", 1)
+    command = namespaces("--pid", "--fork", "--mount-proc")
+    done = program.run(*command, sys.executable, program.write(source))
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 LARGE = """
