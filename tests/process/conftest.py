@@ -38,4 +38,6 @@ def program(method: str, tmp_path: Path) -> Iterator[Runner]:
     """Return what runs a program, all of which must have ended by the end of the test."""
     runner = Runner(method, tmp_path)
     yield runner
-    assert runner.survivors() == []
+    survivors = runner.survivors()
+    runner.kill()
+    assert survivors == []

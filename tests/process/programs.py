@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -62,6 +64,12 @@ class Runner:
         while len(found := marked(self.mark)) > but and time.monotonic() < deadline:
             time.sleep(0.01)  # nothing tells of the end of somebody else's children
         return [f"{pid}: {_command(pid)}" for pid in found]
+
+    def kill(self) -> None:
+        """Kill what runs still, so that it hurts no other test."""
+        for pid in marked(self.mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def marked(mark: str) -> list[int]:

@@ -221,7 +221,7 @@ def namespaces(*flags: str) -> list[str]:
 
 
 def test_a_program_runs_as_the_first_process(program: Runner) -> None:
-    command = namespaces("--pid", "--fork", "--mount-proc")
+    command = namespaces("--pid", "--fork", "--kill-child", "--mount-proc")
     done = program.run(*command, sys.executable, program.write(AS_INIT))
     numbers = "[3, 2, 1, 0, 1, 2]"
     assert (done.stdout, done.stderr) == (f"1\n{numbers}\n{numbers}\n[]\n{{1}}\n", "")
@@ -251,7 +251,7 @@ if __name__ == "__main__":
 
 """
     source = source.replace("if __name__", f"{ZOMBIES}if __name__", 1)
-    command = namespaces("--pid", "--fork", "--mount-proc")
+    command = namespaces("--pid", "--fork", "--kill-child", "--mount-proc")
     done = program.run(*command, sys.executable, program.write(source))
     assert (done.stdout, done.stderr) == ("True\n", "")
 

@@ -23,6 +23,9 @@ FAULTS = "polyexec.testing.test_faults"
 
 #: Ends with its parent, however that ends.
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
+#: Have pytest name the slowest test, and show where threads are once one takes very long.
+SLOW = ["-q", "--durations=1", "-o", "faulthandler_timeout=40"]
+STUCK = "Timeout (0:00:40)!"
 #: Seconds for one run of the kit, on a machine that is busy with something else.
 LIMIT = 1800
 
@@ -42,7 +45,7 @@ def load(cores: int) -> Iterator[None]:
 
 def passes(what: str, context: str, options: list[str]) -> bool:
     """Run the tests *what* once on *context*; show what they print only if they fail."""
-    command = [sys.executable, "-m", "pytest", what, "--backend", context, "-q", *options]
+    command = [sys.executable, "-m", "pytest", what, "--backend", context, *SLOW, *options]
     begin = time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
@@ -50,11 +53,18 @@ def passes(what: str, context: str, options: list[str]) -> bool:
     except subprocess.TimeoutExpired as error:
         passed, output = False, f"no end after {LIMIT} seconds\n{error.stdout!r}\n"
     verdict = "passed" if passed else "FAILED"
-    sys.stdout.write(f"{context}: {what} {verdict} in {time.monotonic() - begin:.0f} s\n")
-    if not passed:
+    sys.stdout.write(f"{context}: {what} {verdict} in {time.monotonic() - begin:.0f} s")
+    sys.stdout.write(f" (slowest: {slowest(output)})\n")
+    if not passed or STUCK in output:
         sys.stdout.write(output)
     sys.stdout.flush()
     return passed
+
+
+def slowest(output: str) -> str:
+    """Return the test that took longest, by what pytest printed."""
+    lines = output.partition("slowest 1 durations")[2].splitlines()
+    return lines[1].strip() if len(lines) > 1 else "unknown"
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
