@@ -311,6 +311,41 @@ def test_large_data_needs_no_shared_memory_file_system(program: Runner, state: s
     assert (done.stdout, done.stderr) == ("fine\n", "")
 
 
+@pytest.mark.parametrize(
+    "habit",
+    [
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.signal(signal.SIGCHLD, reap)",
+    ],
+    ids=["blocked", "ignored", "reaping"],
+)
+def test_a_program_may_do_with_signals_as_it_likes(program: Runner, habit: str) -> None:
+    source = f"""
+import contextlib
+import os
+import signal
+import polyexec
+
+def reap(*_):
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+def mask():
+    return list(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+if __name__ == "__main__":
+    {habit}
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        print(executor.submit(mask).result())
+        print(type(executor.submit(os._exit, 3).exception()).__name__)
+        late = executor.options(timeout=0.1).submit(signal.pause)
+        print(type(late.exception()).__name__)
+"""
+    done = program.run(sys.executable, program.write(source))
+    assert (done.stdout, done.stderr) == ("[]\nWorkerLostError\nTaskTimeoutError\n", "")
+
+
 # -- among threads, loops and tasks ----------------------------------------------------------------
 
 
