@@ -10,9 +10,9 @@ import socket
 import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyexec_process._birth import current_directory
 from polyexec_process._nursery import be_nursery, interpreter_command, receive, send
 from polyexec_process._preload import program
 
@@ -117,7 +117,7 @@ class Births:
         import multiprocessing.spawn
 
         executable: Any = multiprocessing.spawn.get_executable()
-        path = [entry or str(Path.cwd()) for entry in sys.path]
+        path = [entry or current_directory() or "" for entry in sys.path]
         source = f"import sys; sys.path[:] = {path!r}; from polyexec_process._nursery import main; "
         source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r}, {program()!r})"
         sock.set_inheritable(True)

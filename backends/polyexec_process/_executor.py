@@ -10,14 +10,13 @@ import pickle
 import signal
 import sys
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec import Executor
 from polyexec.arguments import need_initializer, positive, reject_unknown
 from polyexec.cpus import usable_cpus
 from polyexec.surroundings import Propagation, Surroundings
-from polyexec_process._birth import Birth
+from polyexec_process._birth import Birth, current_directory
 from polyexec_process._births import Births
 from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
@@ -237,7 +236,7 @@ def _prepare(
                 Surroundings.capture(inherited=forked),
                 None if forked or initializer is None else dumps_for_heir((initializer, initargs)),
                 argv=[] if forked else list(sys.argv),
-                directory=None if forked else str(Path.cwd()),
+                directory=None if forked else current_directory(),
             )
         )
 

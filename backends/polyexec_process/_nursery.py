@@ -37,6 +37,8 @@ _FDS = 6
 _STDERR = 2
 #: How often, in seconds, it looks whether its parent is there, where nothing tells it.
 _GLANCE = 1.0
+_INIT = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def send(sock: socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
@@ -171,7 +173,7 @@ class Nursery:
         )
 
     def _reap(self) -> None:
-        while self._numbers:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -217,11 +219,15 @@ def be_nursery(
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What the forking thread blocks, SIGCHLD perhaps, we must hear of.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # No descriptor that comes along later may take the place of a closed standard stream.
     while (null := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.dup2(null, 0)
     os.close(null)
+    if parent == _INIT:
+        _adopt_orphans()
     Nursery(sock, parent, method, initializer).serve()
 
 
@@ -234,7 +240,8 @@ def main(fd: int, parent: int, method: str, names: list[str], program: str | Non
 
         preload(names, program)
     os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
-    be_nursery(socket.socket(fileno=fd), parent, method)
+    with socket.socket(fileno=fd) as sock:
+        be_nursery(sock, parent, method)
 
 
 def interpreter_command(executable: str, source: str) -> list[str]:
@@ -245,6 +252,17 @@ def interpreter_command(executable: str, source: str) -> list[str]:
     # What lies in the current directory must not stand in for what we import.
     safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
     return [os.fsdecode(executable), *flags, *safe, "-c", source]
+
+
+def _adopt_orphans() -> None:
+    """Be the parent of what workers leave behind, and reap it, where the program itself would be.
+
+    As the first process of a container it would have to, and does not know of them.
+    """
+    import ctypes
+
+    with contextlib.suppress(AttributeError):  # not on every system
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _watch(pid: int) -> int | None:

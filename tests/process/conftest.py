@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import polyexec
+from process.programs import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -29,3 +31,13 @@ def context(method: str) -> Iterator[polyexec.Context]:
     """Return a context of processes."""
     with polyexec.get_context(method) as context:
         yield context
+
+
+@pytest.fixture
+def program(method: str, tmp_path: Path) -> Iterator[Runner]:
+    """Return what runs a program, all of which must have ended by the end of the test."""
+    runner = Runner(method, tmp_path)
+    yield runner
+    survivors = runner.survivors()
+    runner.kill()
+    assert survivors == []

@@ -1,0 +1,1 @@
+"""Long runs, under attack and under load; pytest collects nothing here."""
