@@ -155,7 +155,12 @@ class Crew:
         task: Task = job.owner
         if not (self.pool.may_repeat(job, reason) and task.repeat(error)):
             return False
-        self.pool.submit(job)
+        try:
+            self.pool.submit(job)
+        except Exception as refusal:  # noqa: BLE001 - no worker can be had, for the user's initargs, say
+            refusal.__cause__ = error
+            released(job)
+            task.end(refusal)
         return True
 
     def lost(self, job: Job, lost: Lost) -> None:
