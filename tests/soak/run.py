@@ -20,6 +20,19 @@ CONTEXTS = ("fork", "spawn", "forkserver")
 INTERVALS = {"fork": 0.1, "spawn": 0.5, "forkserver": 0.1}
 
 
+#: Gives a program a /dev/shm of its own, where nobody else leaves anything meanwhile.
+SECLUDED = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh"]
+
+
+def secluded() -> list[str]:
+    """Return what to put before a command, nothing where that is not permitted."""
+    try:
+        done = subprocess.run([*SECLUDED, "true"], capture_output=True, check=False)
+    except OSError:  # there is no such program
+        return []
+    return SECLUDED if done.returncode == 0 else []
+
+
 def parsed() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,7 +59,14 @@ def soaked(name: str, asked: argparse.Namespace) -> bool:
     from process.programs import MARK, marked
 
     mark = uuid.uuid4().hex
-    command = [sys.executable, __file__, "--context", name, f"--minutes={asked.minutes}"]
+    command = [
+        *secluded(),
+        sys.executable,
+        __file__,
+        "--context",
+        name,
+        f"--minutes={asked.minutes}",
+    ]
     command += [f"--tasks={asked.tasks}"]
     command += [] if asked.interval is None else [f"--interval={asked.interval}"]
     good = subprocess.run(command, check=False, env={**os.environ, MARK: mark}).returncode == 0
