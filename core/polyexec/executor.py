@@ -203,7 +203,8 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
     def __del__(self) -> None:
         ledger = self.__dict__.get("_ledger")
-        if ledger is not None and not ledger.shut:
+        # One that was never begun has nothing to end, and may not be complete.
+        if ledger is not None and ledger.begun and not ledger.shut:
             self.shutdown(wait=False)
 
     # -- what libraries look at ----------------------------------------------------------------
