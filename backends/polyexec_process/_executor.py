@@ -68,6 +68,7 @@ class ProcessExecutor(Executor, _Standard):
     """
 
     context: ProcessContext
+    chunk_seconds = 0.0003
 
     def __init__(
         self, context: ProcessContext, max_workers: int | None = None, **options: Any

@@ -13,7 +13,6 @@ from polyexec.task import name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-TARGET_SECONDS = 0.01
 MAX_ITEMS = 4096
 #: A chunk of large items gains nothing, and costs copies of them.
 MAX_BYTES = 1 << 16
@@ -155,24 +154,25 @@ class FixedSize:
 
 
 class AdaptiveSize:
-    """Chunks of about `TARGET_SECONDS` each, small enough that the last ones end together.
+    """Chunks of about *seconds* each, small enough that the last ones end together.
 
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, at most doubles,
     and never puts more into a chunk than a fraction of what is left, where that is known.
     """
 
-    def __init__(self, remaining: int, workers: int) -> None:
+    def __init__(self, remaining: int, workers: int, seconds: float) -> None:
         self._remaining = remaining
         self._share = 4 * workers
-        self._seconds = TARGET_SECONDS
+        self._target = seconds
+        self._seconds = seconds
         self._last = 1
         self._weight = 1
 
     @property
     def size(self) -> int:
         """How many items the next chunk shall have."""
-        wanted = min(int(TARGET_SECONDS / self._seconds), 2 * self._last, MAX_ITEMS)
+        wanted = min(int(self._target / self._seconds), 2 * self._last, MAX_ITEMS)
         wanted = min(wanted, MAX_BYTES // self._weight)
         if self._remaining > 0:
             wanted = min(wanted, self._remaining // self._share)

@@ -232,7 +232,9 @@ def submit_map(
         fn,
         iter(iterables[0]) if single else zip(*iterables, strict=False),
         single=single,
-        sizes=AdaptiveSize(remaining, workers) if adaptive else FixedSize(chunksize or 1),
+        sizes=AdaptiveSize(remaining, workers, executor.chunk_seconds)
+        if adaptive
+        else FixedSize(chunksize or 1),
         bound=bound_of(workers),
         buffersize=buffersize,
         ledger=executor._ledger,

@@ -61,6 +61,10 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     #: within the process gains nothing by it, and items that wait for each other could not.
     adapts_chunks: bool = True
 
+    #: How many seconds of work `map` puts into one task, then: many times what a task costs, and
+    #: no more, for the items of one task can't be shared out when some take longer than expected.
+    chunk_seconds: float = 0.01
+
     #: What makes the root of a failed task's causes from its traceback, where that is text.
     remote_traceback: Callable[[str], BaseException] = RemoteTraceback
 
