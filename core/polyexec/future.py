@@ -258,18 +258,20 @@ class Future(concurrent.futures.Future[T]):
             if load is not None:
                 self._load = load
             task = self._task
+            settles = task is None or bool(self._done_callbacks)
             if task is not None:
                 self.finished_at = time.time()
             self._state = FINISHED
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
                 ledger = task.executor._ledger
-                if self._done_callbacks or ledger.observers is not None:
+                if settles or ledger.observers is not None:
                     ledger.settling.add(task)
                 ledger.unfinished.discard(task)
+                settles = settles or ledger.wants_ends
             if self._waiters or self._waited is not None:
                 self._tell("add_result" if exception is None else "add_exception", waiters=True)
-        if task is None or self._done_callbacks or ledger.wants_ends:
+        if task is None or settles:
             self._settle()
         else:
             task.forget()
