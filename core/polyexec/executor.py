@@ -333,10 +333,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
 
 
 def _loop_runs_here() -> bool:
-    asyncio = sys.modules.get("asyncio")  # which takes long to import, and most never need
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    # It takes long to import, and most never need it; another thread may just be about to.
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return running is not None and running() is not None
 
 
 def _interruptions() -> tuple[type[BaseException], ...]:
-    asyncio = sys.modules.get("asyncio")
-    return (KeyboardInterrupt,) if asyncio is None else (KeyboardInterrupt, asyncio.CancelledError)
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", None)
+    return (KeyboardInterrupt,) if cancelled is None else (KeyboardInterrupt, cancelled)

@@ -25,6 +25,7 @@ import time
 import polyexec
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def work(number):
     time.sleep(0.01)

@@ -133,9 +133,9 @@ def _by_value(
 
 
 def _by_value_modules() -> bool:
-    # Who has registered a module has imported cloudpickle.
-    cloudpickle = sys.modules.get("cloudpickle")
-    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
+    # Who has registered a module has imported cloudpickle; another thread may just be about to.
+    registered = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", None)
+    return registered is not None and bool(registered())
 
 
 def _short(obj: Any) -> str:
