@@ -8,6 +8,8 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
     RETURN      tickets of segments that held results, and are free again
     SHARE       `NUMBER` of a shared object, then its parcel
     UNSHARE     numbers of shared objects to forget
+    END         nothing: there will be no more; what was forked just as a worker was born may hold
+                its pipe open, so that it would not see the pipe's end
     PREPARE     the worker's `Birth`, pickled; the first message
 
 From the worker `ANSWER` (length, status, microseconds), then that many bytes. A pipe's contents
@@ -50,6 +52,7 @@ PREPARE: Final = 3
 RETURN: Final = 4
 SHARE: Final = 5
 UNSHARE: Final = 6
+END: Final = 7
 
 NONE: Final = 0
 VALUE: Final = 1

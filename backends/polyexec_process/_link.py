@@ -16,6 +16,7 @@ from polyexec_process._frames import (
     ANSWER,
     BEGUN,
     BEGUN_AT,
+    END,
     ENTRY,
     ERROR,
     FLAGS,
@@ -73,6 +74,7 @@ class Link:
         self.unprepared: bool = False
         self.process: WorkerProcess = WorkerProcess(self)
         self.leaving: bool = False
+        self._told_end = False
         self.idle: bool = True
         self.done: int = 0
         self.since: float = 0.0
@@ -165,6 +167,9 @@ class Link:
 
     def finish(self) -> None:
         """Let the worker end once it has done what it was sent, and what is kept for it."""
+        if not self._told_end and self.jobs >= 0:
+            self._told_end = True
+            self.write(MESSAGE.pack(MESSAGE.size, END, 0))
         self.leaving = True
         self.idle = False
         if not self.out and self.jobs >= 0:

@@ -244,6 +244,8 @@ class LocalPool:
                 self.send(link, link.message(jobs))
                 if window.left == 0:
                     link.finish()
+                    if link.out:
+                        self.reactor.wake()  # it is to send the rest
                 if self.reactor.resting and (self.overseer.timed or len(window.entries) > 1):
                     self.reactor.wake()  # it is to watch the clock from now on
         finally:

@@ -17,9 +17,8 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class Reactor:
     """The thread's parts; what it does, in which order, is its owner's affair."""
 
-    selector: selectors.BaseSelector
-
     def __init__(self) -> None:
+        self._selector: selectors.BaseSelector | None = None
         self.thread: threading.Thread | None = None
         #: Whether the thread sleeps until something happens.
         self.resting: bool = False
@@ -27,11 +26,18 @@ class Reactor:
 
     def open(self) -> None:
         """Make ready to watch descriptors."""
+        # Another thread may fork in between: each is known as soon as it is there.
+        self._selector = selectors.DefaultSelector()
         self._waker = os.pipe()
         for fd in self._waker:
             os.set_blocking(fd, False)
-        self.selector = selectors.DefaultSelector()
         self.watch(self._waker[0], READ, self._awake)
+
+    @property
+    def selector(self) -> selectors.BaseSelector:
+        """What waits; there is one once this is open."""
+        assert self._selector is not None
+        return self._selector
 
     def start(self, run: Callable[[], None]) -> None:
         """Have the thread call *run*."""
@@ -77,8 +83,9 @@ class Reactor:
     def close(self) -> None:
         """Close what it holds."""
         waker, self._waker = self._waker, (-1, -1)
-        if waker[0] >= 0:
-            self.selector.close()
+        selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
         for fd in waker:
             if fd >= 0:
                 os.close(fd)

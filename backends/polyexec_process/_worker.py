@@ -23,6 +23,7 @@ from polyexec_process._frames import (
     BEGUN,
     BEGUN_AT,
     CLEAR,
+    END,
     ENTRY,
     ERROR,
     FLOOR,
@@ -99,6 +100,8 @@ class Worker:
                 elif kind == PREPARE:
                     if not self._prepare(body):
                         return
+                elif kind == END:
+                    return
                 else:
                     self._learn(kind, body)
                 del body
