@@ -189,7 +189,13 @@ def python(
     )
 
 
-THREAD = "import polyexec, threading, time, sys, os; ctx = polyexec.get_context('thread')\n"
+#: How programs begin. Who is started in the background may have been told to ignore Ctrl-C.
+THREAD = """
+import os, signal, sys, threading, time
+import polyexec
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ctx = polyexec.get_context("thread")
+"""
 
 
 def thread_executor(max_workers: int = 1, **options: Any) -> Any:
