@@ -18,6 +18,7 @@ import os
 import socket
 import struct
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_process._segments import map_private, map_readonly, map_shared
@@ -206,7 +207,7 @@ def _inline_pieces(described: memoryview) -> list[memoryview]:
 
 
 class Inbox:
-    """The receiving end of one socket's parcels."""
+    """The receiving end of one socket's parcels; one thread opens, another may call `free`."""
 
     def __init__(self, rights: socket.socket) -> None:
         self._rights = rights
@@ -214,7 +215,7 @@ class Inbox:
         #: The mappings that were in use when that was last looked at, by ticket.
         self._mapped: dict[int, tuple[weakref.ref[Any], bool]] = {}
         #: Segments that were read, and are of no more use.
-        self._read: list[int] = []
+        self._read: deque[int] = deque()
 
     def open(self, described: memoryview) -> list[memoryview]:
         """Return the pieces of the parcel that a table describes."""
@@ -223,12 +224,15 @@ class Inbox:
             return _inline_pieces(described)
         fd = self._fetch(number)
         try:
-            alive = sum(reference() is not None for reference, _ in self._mapped.values())
+            mapped = list(self._mapped.values())
+            alive = sum(reference() is not None for reference, _ in mapped)
             wanted = os.fstat(fd).st_size >= WORTH_MAPPING and alive < MOST_MAPPED
             if not (wanted or how & READONLY):
+                read = [_read(fd, *place) for place in _places(described)]
                 if not how & ONCE:
+                    # Not before it is read: another thread may give it back at once.
                     self._read.append(number)
-                return [_read(fd, *place) for place in _places(described)]
+                return read
             mapping = _map(fd, how)
         finally:
             os.close(fd)
@@ -249,8 +253,9 @@ class Inbox:
 
     def free(self) -> list[int]:
         """Return the tickets of the segments that have gone out of use, and are wanted back."""
-        free, self._read = self._read, []
-        gone = [number for number, (reference, _) in self._mapped.items() if reference() is None]
+        free = [self._read.popleft() for _ in range(len(self._read))]
+        mapped = list(self._mapped.items())
+        gone = [number for number, (reference, _) in mapped if reference() is None]
         return free + [number for number in gone if not self._mapped.pop(number)[1]]
 
     def _fetch(self, number: int) -> int:

@@ -85,3 +85,9 @@ def segments() -> int:
     """Return how many shared memory segments this process has open or mapped."""
     with open("/proc/self/maps") as maps:  # noqa: PTH123 - shorter
         return sum("polyexec-data" in line for line in maps)
+
+
+def incremented(array: Any) -> Any:
+    """Return *array*, changed in place."""
+    array += 1
+    return array

@@ -85,6 +85,16 @@ def test_what_the_caller_keeps_is_not_written_over(context: Context) -> None:
         assert [int(array.max()) for array in results] == list(range(60))
 
 
+def test_results_are_whole_though_more_is_submitted_as_they_are_read(context: Context) -> None:
+    with context.Executor(2) as executor:
+        for _ in range(10):
+            arrays = [np.full(MEGABYTE, number, dtype=np.uint8) for number in range(40)]
+            futures = [executor.submit(large.incremented, array) for array in arrays]
+            results = [future.result() for future in futures]
+            assert [int(array.min()) for array in results] == list(range(1, 41))
+            assert [int(array.max()) for array in results] == list(range(1, 41))
+
+
 def test_results_outlive_the_executor(context: Context) -> None:
     with context.Executor(1) as executor:
         result = executor.submit(large.filled, 7, MEGABYTE).result()
