@@ -25,14 +25,10 @@ if TYPE_CHECKING:
     from polyexec_process._client import Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer
-    from polyexec_process._parcels import Blob
     from polyexec_process._pool import LocalPool
 
 
 NO_ARGUMENTS = dumps(((), {}))
-
-#: Types whose objects no pickler has questions about.
-_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
 
 #: Of how many functions the number is kept once they are gone.
 MOST_NUMBERS: Final = 4096
@@ -65,7 +61,6 @@ class Crew:
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
-        needs: list[Blob] | None = None
         how = PRIVATE if options.retries else SHARED  # what an attempt changes, no other may see
         recent = self._recent.get(id(fn))
         if recent is None or recent[0]() is not fn:
@@ -75,14 +70,14 @@ class Crew:
             args = (self._propagation.values(task.context), *args)
         if recent is not None:
             _, kind, function = recent
-            if not kwargs and (not args or _PLAIN.issuperset(map(type, args))):
-                call = self.packer.plain(args, how) if args else NO_ARGUMENTS
+            if args or kwargs:
+                call, needs = self.packer.arguments(args, kwargs, how)
             else:
-                call, needs = self.packer.arguments((args, kwargs), how)
+                call, needs = NO_ARGUMENTS, None
         else:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
             function = b""
-            call, needs = self.packer.bound_call((fn, args, kwargs), how)
+            call, needs = self.packer.bound_call(fn, args, kwargs, how)
         job = Job(kind, (function, call, needs), task)
         if options is not NO_OPTIONS:
             job.priority, job.timeout = options.priority, options.timeout

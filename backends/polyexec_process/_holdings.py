@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import socket
 from typing import TYPE_CHECKING, Any
 
 from polyexec.sharing import Shared
@@ -12,18 +11,18 @@ from polyexec_process._frames import KEPT, PARCEL, REFERS
 from polyexec_process._parcels import (
     ONCE,
     SHARED,
-    TICKET,
     Inbox,
     fill,
     flat,
+    hand_over,
     inline,
     room_for,
     table,
-    ticket,
 )
 from polyexec_process._segments import Segment, Store
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
 
@@ -99,10 +98,9 @@ class Holdings:
         if segment is None:
             return inline(pieces)
         fill(segment, pieces)
-        number = ticket()
         try:
-            socket.send_fds(self._rights, [TICKET.pack(number)], [segment.fd])
-        except OSError:  # too many descriptors are on their way
+            number = hand_over(segment, self._rights)
+        except OSError:
             self._store.give(segment)
             return inline(pieces)
         described = table(number, ONCE if segment.once else SHARED, pieces)

@@ -9,18 +9,22 @@ import threading
 import types
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from polyexec.serialization import LARGE, dumps_parts
+from polyexec.serialization import LARGE, are_plain, dumps_parts
 from polyexec.sharing import Shared, references
 from polyexec_process._holdings import reference
 from polyexec_process._parcels import READONLY, Blob, Parcel, flat
 from polyexec_process._segments import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
+
+#: A call as it is sent, and with it the shared objects that it refers to, None if it can't.
+Call: TypeAlias = "bytes | Parcel"
+Packed: TypeAlias = "tuple[Call, list[Blob] | None]"
 
 #: How many bytes of constants, bound in callables that are sent with each task, are kept.
 CONSTANT_BYTES: Final = 64 << 20
@@ -48,29 +52,22 @@ class Packer:
         self._shared[handle] = self._blob(obj)
         return handle
 
-    def plain(self, args: tuple[Any, ...], how: int) -> bytes | Parcel:
-        """Return arguments of plain types as they are sent."""
-        data = pickle.dumps((args, {}), 5)
-        if len(data) < LARGE:
-            return data
-        return Parcel(self._store, [memoryview(data)], how)
-
-    def arguments(
-        self, call: tuple[Any, ...], how: int
-    ) -> tuple[bytes | Parcel, list[Blob] | None]:
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], how: int) -> Packed:
         """Return a call's arguments as they are sent, and what they refer to.
 
         *how* the worker is to map them, if they make a parcel.
         """
-        return self._pack(call, how, [], None)
+        if not kwargs and are_plain(args):  # most are, and it costs a third
+            return self._sent(pickle.dumps((args, {}), 5), (), how), None
+        return self._pack((args, kwargs), how, [], None)
 
     def bound_call(
-        self, call: tuple[Any, ...], how: int
-    ) -> tuple[bytes | Parcel, list[Blob] | None]:
-        """Return a call as it is sent with its function, which is the first of *call*."""
+        self, fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], how: int
+    ) -> Packed:
+        """Return a call as it is sent together with its function."""
         needs: list[Blob] = []
-        refer = partial(self._constant, needs) if _binds_much(call[0]) else None
-        return self._pack(call, how, needs, refer)
+        refer = partial(self._constant, needs) if _binds_much(fn) else None
+        return self._pack((fn, args, kwargs), how, needs, refer)
 
     @property
     def crowded(self) -> bool:
@@ -80,7 +77,9 @@ class Packer:
     def close(self) -> None:
         """Let go of memory that is kept for more."""
         self._store.close()
-        self._constants.clear()
+        with self._lock:
+            self._constants.clear()
+            self._constant_bytes = 0
 
     def _pack(
         self,
@@ -88,15 +87,18 @@ class Packer:
         how: int,
         needs: list[Blob],
         refer: Callable[[Any], int | None] | None,
-    ) -> tuple[bytes | Parcel, list[Blob] | None]:
+    ) -> Packed:
         if self._shared:
             with references(partial(self._reference, needs)):
                 data, buffers = dumps_parts(call, refer)
         else:
             data, buffers = dumps_parts(call, refer)
+        return self._sent(data, buffers, how), needs or None
+
+    def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:
         if buffers or len(data) >= LARGE:
-            return Parcel(self._store, flat(data, buffers), how), needs or None
-        return data, needs or None
+            return Parcel(self._store, flat(data, buffers), how)
+        return data
 
     def _reference(self, needs: list[Blob], handle: Shared[Any]) -> tuple[Any, ...] | None:
         blob = self._shared.get(handle)

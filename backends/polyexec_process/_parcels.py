@@ -58,11 +58,6 @@ def flat(data: bytes, buffers: Iterable[pickle.PickleBuffer]) -> list[memoryview
     return [memoryview(data), *(buffer.raw() for buffer in buffers)]
 
 
-def ticket() -> int:
-    """Return a new ticket."""
-    return next(_tickets)
-
-
 def table(number: int, how: int, pieces: list[memoryview]) -> bytes:
     """Return what says where *pieces* are."""
     lengths = [piece.nbytes << 1 | int(piece.readonly) for piece in pieces]
@@ -85,6 +80,16 @@ def fill(segment: Segment, pieces: list[memoryview]) -> None:
     for piece in pieces:
         segment.view[at : at + piece.nbytes] = piece
         at += _aligned(piece.nbytes)
+
+
+def hand_over(segment: Segment, rights: socket.socket) -> int:
+    """Send *segment*'s descriptor over *rights*, and return its ticket.
+
+    Raises OSError if too many are on their way, or the other end has died.
+    """
+    number = next(_tickets)
+    socket.send_fds(rights, [TICKET.pack(number)], [segment.fd])
+    return number
 
 
 def _aligned(size: int) -> int:
@@ -123,10 +128,9 @@ class Parcel:
         if self._segment is None and not self._fill(self._pieces):
             return inline(self._pieces)
         assert self._segment is not None
-        number = ticket()
         try:
-            socket.send_fds(rights, [TICKET.pack(number)], [self._segment.fd])
-        except OSError:  # too many are on their way, or the other end has died
+            number = hand_over(self._segment, rights)
+        except OSError:
             return inline(self._pieces)
         return table(number, self._how, self._pieces)
 
@@ -176,13 +180,17 @@ def pieces_at(described: memoryview, memory: memoryview) -> list[memoryview]:
 
 
 def _places(described: memoryview) -> Iterator[tuple[int, int, bool]]:
-    """Yield where each piece begins, its size, and whether it must not be written to."""
-    _, _, count = TABLE.unpack_from(described)
+    """Yield where each piece is in a segment, its size, and whether it must not be written to."""
     at = 0
-    for length in struct.unpack_from(f"<{count}Q", described, TABLE.size):
-        size = length >> 1
-        yield at, size, bool(length & _IS_READONLY)
+    for size, readonly in _sizes(described):
+        yield at, size, readonly
         at += _aligned(size)
+
+
+def _sizes(described: memoryview) -> Iterator[tuple[int, bool]]:
+    _, _, count = TABLE.unpack_from(described)
+    for length in struct.unpack_from(f"<{count}Q", described, TABLE.size):
+        yield length >> 1, bool(length & _IS_READONLY)
 
 
 def _read(fd: int, at: int, size: int, readonly: bool) -> memoryview:  # noqa: FBT001 - a place's
@@ -198,11 +206,11 @@ def _inline_pieces(described: memoryview) -> list[memoryview]:
     _, _, count = TABLE.unpack_from(described)
     at = TABLE.size + 8 * count
     pieces: list[memoryview] = []
-    for length in struct.unpack_from(f"<{count}Q", described, TABLE.size):
-        piece = described[at : at + (length >> 1)]
+    for size, readonly in _sizes(described):
+        piece = described[at : at + size]
         # What was bytes of a message can't be written to, though its owner may.
-        pieces.append(piece if length & _IS_READONLY else memoryview(bytearray(piece)))
-        at += length >> 1
+        pieces.append(piece if readonly else memoryview(bytearray(piece)))
+        at += size
     return pieces
 
 

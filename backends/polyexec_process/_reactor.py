@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,17 @@ class Reactor:
         self.thread: threading.Thread | None = None
         #: Whether the thread sleeps until something happens.
         self.resting: bool = False
-        self._waker = (-1, -1)
+        self._waker: tuple[socket.socket, socket.socket] | None = None
 
     def open(self) -> None:
         """Make ready to watch descriptors."""
         # Another thread may fork in between: each is known as soon as it is there.
         self._selector = selectors.DefaultSelector()
-        self._waker = os.pipe()
-        for fd in self._waker:
-            os.set_blocking(fd, False)
-        self.watch(self._waker[0], READ, self._awake)
+        # Sockets, for one that is closed refuses: a number might be another's by then.
+        self._waker = socket.socketpair()
+        for end in self._waker:
+            end.setblocking(False)  # noqa: FBT003 - its only signature
+        self.watch(self._waker[0].fileno(), READ, self._awake)
 
     @property
     def selector(self) -> selectors.BaseSelector:
@@ -60,13 +61,14 @@ class Reactor:
 
     def wake(self) -> None:
         """End the thread's wait; any thread may call."""
-        if self._waker[1] >= 0 and not self.is_current:
-            with contextlib.suppress(BlockingIOError):  # it has not read the last one yet
-                os.write(self._waker[1], b"!")
+        if self._waker is not None and not self.is_current:
+            with contextlib.suppress(OSError):  # it has not read the last one yet, or has ended
+                self._waker[1].send(b"!")
 
     def _awake(self) -> None:
+        assert self._waker is not None
         with contextlib.suppress(BlockingIOError):
-            os.read(self._waker[0], 4096)
+            self._waker[0].recv(4096)
 
     def wait(self, timeout: float | None) -> None:
         """Wait for events, *timeout* seconds at most, and have them seen to."""
@@ -82,10 +84,8 @@ class Reactor:
 
     def close(self) -> None:
         """Close what it holds."""
-        waker, self._waker = self._waker, (-1, -1)
         selector, self._selector = self._selector, None
         if selector is not None:
             selector.close()
-        for fd in waker:
-            if fd >= 0:
-                os.close(fd)
+        for end in self._waker or ():
+            end.close()

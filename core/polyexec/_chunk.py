@@ -32,7 +32,7 @@ class ChunkOutcome:
     @property
     def weight(self) -> int:
         """About how many bytes the first value has."""
-        return weight_of(self.values)
+        return weight_of(self.values[0]) if self.values else 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
@@ -80,9 +80,8 @@ class Chunk:
     @property
     def weight(self) -> int:
         """About how many bytes the largest argument of the first item has."""
-        if self.single or not self.items:
-            return weight_of(self.items)
-        return max((weight_of([part]) for part in self.items[0]), default=0)
+        first = () if not self.items else self.items[:1] if self.single else self.items[0]
+        return max(map(weight_of, first), default=0)
 
     def __call__(self) -> ChunkOutcome:
         begin = time.perf_counter()
@@ -131,11 +130,8 @@ def _restore_packed(fn: Callable[..., Any], packed: PackedItems, single: bool) -
     return Chunk(fn, items, single=single, errors=errors)
 
 
-def weight_of(values: Sequence[Any]) -> int:
-    """Return about how many bytes the first of *values* has, as far as can be told at once."""
-    if not values:
-        return 0
-    value = values[0]
+def weight_of(value: Any) -> int:
+    """Return about how many bytes *value* has, as far as can be told at once."""
     try:
         size = getattr(value, "nbytes", None)  # an array
         return size if isinstance(size, int) else sys.getsizeof(value)

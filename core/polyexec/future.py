@@ -265,9 +265,7 @@ class Future(concurrent.futures.Future[T]):
             if task is not None:
                 # Before anybody wakes: a waiter that submits at once must find this worker free.
                 ledger = task.executor._ledger
-                if settles or ledger.observers is not None:
-                    ledger.settling.add(task)
-                ledger.unfinished.discard(task)
+                ledger.leave(task, settling=settles)
                 settles = settles or ledger.wants_ends
             if self._waiters or self._waited is not None:
                 self._tell("add_result" if exception is None else "add_exception", waiters=True)

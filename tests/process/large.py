@@ -45,7 +45,8 @@ def kept_values() -> list[tuple[int, int]]:
 
 def die_with(array: Any) -> None:
     """Die while *array* is in use."""
-    os.kill(os.getpid(), signal.SIGKILL if array.size else 0)
+    array[:1] = 0
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def overwrite_and_die_once(array: Any, path: str) -> int:
@@ -81,10 +82,20 @@ class Holder:
         return len(self.data), self.count
 
 
+def memory_of(handle: Shared[Any]) -> tuple[int, set[str]]:
+    """Look at a shared array, and return this process, and the inodes of the segments it has."""
+    assert handle.value.size
+    return os.getpid(), {line.split()[4] for line in _mapped()}
+
+
 def segments() -> int:
-    """Return how many shared memory segments this process has open or mapped."""
+    """Return how many shared memory segments this process has mapped."""
+    return len(_mapped())
+
+
+def _mapped() -> list[str]:
     with open("/proc/self/maps") as maps:  # noqa: PTH123 - shorter
-        return sum("polyexec-data" in line for line in maps)
+        return [line for line in maps if "polyexec-data" in line]
 
 
 def incremented(array: Any) -> Any:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1 << 20
 
+#: Sizes of what is read from shared memory, and of what is used in there.
+WAYS = [MEGABYTE, 5 * MEGABYTE]
+
 SIZES = [0, 1, 65_535, 65_536, 65_537, MEGABYTE, 8 * MEGABYTE + 1]
 
 
@@ -50,54 +53,64 @@ def test_several_arrays_of_one_task_stay_apart(context: Context) -> None:
     assert all((back[name] == arrays[name]).all() for name in arrays)
 
 
-def test_what_is_changed_after_submit_is_not_seen(context: Context) -> None:
-    array = np.ones(MEGABYTE, dtype=np.uint8)
+@pytest.mark.parametrize("size", WAYS)
+def test_what_is_changed_after_submit_is_not_seen(context: Context, size: int) -> None:
+    array = np.ones(size, dtype=np.uint8)
     with context.Executor(1) as executor:
         futures = []
         for value in range(40):  # more than there are segments for
             array[:] = value
             futures.append(executor.submit(large.overwrite, array, 99))
-        assert [future.result() for future in futures] == [value * MEGABYTE for value in range(40)]
+        assert [future.result() for future in futures] == [value * size for value in range(40)]
     assert (array == 39).all()
 
 
-def test_a_read_only_array_arrives_read_only_and_another_does_not(context: Context) -> None:
-    fixed = ramp(MEGABYTE)
+@pytest.mark.parametrize("size", WAYS)
+def test_a_read_only_array_arrives_read_only_and_another_does_not(
+    context: Context, size: int
+) -> None:
+    fixed = ramp(size)
     fixed.flags.writeable = False
     with context.Executor(1) as executor:
         assert not executor.submit(large.echo, fixed).result().flags.writeable
-        assert executor.submit(large.echo, ramp(MEGABYTE)).result().flags.writeable
+        assert executor.submit(large.echo, ramp(size)).result().flags.writeable
 
 
-def test_what_a_task_keeps_is_not_written_over(context: Context) -> None:
+@pytest.mark.parametrize("size", WAYS)
+def test_what_a_task_keeps_is_not_written_over(context: Context, size: int) -> None:
     with context.Executor(1) as executor:
         for value in range(30):
-            array = np.full(MEGABYTE, value, dtype=np.uint8)
+            array = np.full(size, value, dtype=np.uint8)
             assert executor.submit(large.keep, array).result() == value + 1
         expected = [(value, value) for value in range(30)]
         assert executor.submit(large.kept_values).result() == expected
 
 
-def test_what_the_caller_keeps_is_not_written_over(context: Context) -> None:
+@pytest.mark.parametrize("size", WAYS)
+def test_what_the_caller_keeps_is_not_written_over(context: Context, size: int) -> None:
     with context.Executor(2) as executor:
-        results = list(executor.map(partial(large.filled, size=MEGABYTE), range(60)))
+        results = list(executor.map(partial(large.filled, size=size), range(60)))
         assert [int(array.min()) for array in results] == list(range(60))
         assert [int(array.max()) for array in results] == list(range(60))
 
 
-def test_results_are_whole_though_more_is_submitted_as_they_are_read(context: Context) -> None:
+@pytest.mark.parametrize("size", WAYS)
+def test_results_are_whole_though_more_is_submitted_as_they_are_read(
+    context: Context, size: int
+) -> None:
     with context.Executor(2) as executor:
-        for _ in range(10):
-            arrays = [np.full(MEGABYTE, number, dtype=np.uint8) for number in range(40)]
+        for _ in range(10 * MEGABYTE // size):
+            arrays = [np.full(size, number, dtype=np.uint8) for number in range(40)]
             futures = [executor.submit(large.incremented, array) for array in arrays]
             results = [future.result() for future in futures]
             assert [int(array.min()) for array in results] == list(range(1, 41))
             assert [int(array.max()) for array in results] == list(range(1, 41))
 
 
-def test_results_outlive_the_executor(context: Context) -> None:
+@pytest.mark.parametrize("size", WAYS)
+def test_results_outlive_the_executor(context: Context, size: int) -> None:
     with context.Executor(1) as executor:
-        result = executor.submit(large.filled, 7, MEGABYTE).result()
+        result = executor.submit(large.filled, 7, size).result()
     assert (result == 7).all()
 
 
@@ -127,12 +140,13 @@ def test_a_worker_that_dies_with_large_data_costs_its_task_alone(context: Contex
     assert large.segments() == 0
 
 
-def test_a_retry_gets_what_was_submitted(context: Context, tmp_path: Path) -> None:
-    array = np.ones(MEGABYTE, dtype=np.uint8)
+@pytest.mark.parametrize("size", WAYS)
+def test_a_retry_gets_what_was_submitted(context: Context, tmp_path: Path, size: int) -> None:
+    array = np.ones(size, dtype=np.uint8)
     with context.Executor(1) as executor:
         again = executor.options(retries=1)
         future = again.submit(large.overwrite_and_die_once, array, str(tmp_path / "died"))
-        assert future.result() == MEGABYTE
+        assert future.result() == size
 
 
 def test_a_shared_object_is_sent_once_and_can_be_read_only(context: Context) -> None:
@@ -142,6 +156,15 @@ def test_a_shared_object_is_sent_once_and_can_be_read_only(context: Context) -> 
         facts = [executor.submit(large.shared_facts, [handle], number) for number in range(200)]
         assert {future.result()[1:] for future in facts} == {(0, False)}
         assert len(pickle.dumps(handle)) > len(array)  # elsewhere it goes with its object
+
+
+def test_workers_share_the_memory_of_a_shared_array(context: Context) -> None:
+    with context.Executor(2) as executor:
+        handle = executor.share(ramp(MEGABYTE))
+        futures = [executor.submit(large.memory_of, handle) for _ in range(100)]
+        found = dict(future.result() for future in futures)
+        assert len(found) == 2
+        assert set.intersection(*found.values())
 
 
 def test_workers_forget_a_shared_object_with_its_handle(context: Context) -> None:

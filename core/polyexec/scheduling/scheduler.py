@@ -110,8 +110,8 @@ class Scheduler:
     def repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be run again, and count that.
 
-        It may be submitted then. A job of which *reason* says often enough that its worker died of
-        it is not given the next one: each reason has a budget of its own.
+        It may be submitted then. Each *reason* has a budget of its own, so that a job that kills
+        its workers is stopped by that, however few of its losses were nobody's fault.
         """
         spent = list(job.spent)
         if spent[reason] >= job.retries:

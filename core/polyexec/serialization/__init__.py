@@ -11,13 +11,14 @@ error; none of these three raises for a reason that lies in the user's objects, 
 from polyexec.serialization.calls import dumps_task, finish_task, run_task
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import FunctionTable, is_constant
-from polyexec.serialization.items import PackedItems, pack_items, unpack_items
+from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
 from polyexec.serialization.payloads import LARGE, dumps, dumps_parts, loads
 
 __all__ = [
     "LARGE",
     "FunctionTable",
     "PackedItems",
+    "are_plain",
     "dumps",
     "dumps_exception",
     "dumps_parts",

@@ -36,14 +36,7 @@ def dumps(
     raises is let through.
     """
     buffers: list[pickle.PickleBuffer] = []
-    keep = None if buffer_callback is None else buffers.append
-    try:
-        data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-    except Exception as error:  # noqa: BLE001 - reducers are the user's code
-        data = _by_value(obj, buffers, keep, error)
-    else:
-        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
-            data = _by_value(obj, buffers, keep, None)
+    data = _dumps(obj, buffers, None if buffer_callback is None else buffers.append, None)
     if buffer_callback is not None:
         for buffer in buffers:
             buffer_callback(buffer)
@@ -67,19 +60,28 @@ def dumps_parts(
             buffers.append(buffer)
         return small
 
+    return _dumps(obj, buffers, keep, refer), buffers
+
+
+def _dumps(
+    obj: Any,
+    buffers: list[pickle.PickleBuffer],
+    keep: Callable[[pickle.PickleBuffer], Any] | None,
+    refer: Callable[[Any], int | None] | None,
+) -> bytes:
+    """Return *obj* as bytes, in the way that is right for it; *keep* fills *buffers*."""
     try:
         data = _plainly(obj, keep, refer)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
-        data = _by_value(obj, buffers, keep, error, refer)
-    else:
-        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
-            data = _by_value(obj, buffers, keep, None, refer)
-    return data, buffers
+        return _by_value(obj, buffers, keep, error, refer)
+    if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
+        return _by_value(obj, buffers, keep, None, refer)
+    return data
 
 
 def _plainly(
     obj: Any,
-    keep: Callable[[pickle.PickleBuffer], Any],
+    keep: Callable[[pickle.PickleBuffer], Any] | None,
     refer: Callable[[Any], int | None] | None,
 ) -> bytes:
     if refer is None:
@@ -93,7 +95,7 @@ class _ReferringPickler(pickle.Pickler):
     def __init__(
         self,
         file: io.BytesIO,
-        keep: Callable[[pickle.PickleBuffer], Any],
+        keep: Callable[[pickle.PickleBuffer], Any] | None,
         refer: Callable[[Any], int | None],
     ) -> None:
         super().__init__(file, PROTOCOL, buffer_callback=keep)
@@ -114,7 +116,7 @@ def _by_value(
     buffers: list[pickle.PickleBuffer],
     keep: Callable[[pickle.PickleBuffer], Any] | None,
     first: Exception | None,
-    refer: Callable[[Any], int | None] | None = None,
+    refer: Callable[[Any], int | None] | None,
 ) -> bytes:
     from polyexec.serialization.namespaces import dumps_by_value
 
