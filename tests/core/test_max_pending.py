@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
+import types
 from typing import Any
 
 import pytest
@@ -136,3 +138,9 @@ def test_those_who_wait_for_room_are_refused_at_shutdown(gate: threading.Event) 
         gate.set()
         errors = [type(one.exception(PATIENCE)) for one in late]
     assert errors == [polyexec.ExecutorShutdownError] * 2
+
+
+def test_an_asyncio_that_is_being_imported_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncio", types.ModuleType("asyncio"))
+    with thread_executor(max_pending=1) as executor:
+        assert executor.submit(abs, -1).result(PATIENCE) == 1

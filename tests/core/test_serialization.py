@@ -10,6 +10,7 @@ import multiprocessing
 import pickle
 import sys
 import traceback
+import types
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -145,6 +146,11 @@ def test_buffers_go_out_of_band_once_where_the_first_attempt_failed() -> None:
     packed = dumps((pickle.PickleBuffer(data), lambda: 1), buffer_callback=buffers.append)
     assert len(buffers) == 1
     assert loads(packed, buffers)[1]() == 1
+
+
+def test_a_cloudpickle_that_is_being_imported_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cloudpickle", types.ModuleType("cloudpickle"))
+    assert loads(dumps([1])) == [1]
 
 
 # -- tasks ---------------------------------------------------------------------------------------

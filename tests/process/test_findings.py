@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polyexec import Context
+    from process.programs import Runner
 
 CLOSED = """
 import sys
@@ -105,9 +106,7 @@ def test_a_result_that_is_slow_to_unpickle_holds_up_nobody_else(context: Context
 SCARCE = """
 import os
 import resource
-import sys
 import polyexec
-import polyexec_process
 
 
 def work(number):
@@ -116,7 +115,7 @@ def work(number):
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    context = polyexec.get_context(sys.argv[1])
+    context = polyexec.get_context(METHOD)
     with context.Executor(8) as executor:
         assert executor.submit(work, 1).result() == 1
         hoard = []
@@ -127,7 +126,6 @@ if __name__ == "__main__":
             pass
         for fd in hoard[-2:]:
             os.close(fd)
-        before = len(hoard)
         futures = [executor.submit(work, number) for number in range(500)]
         assert [future.result() for future in futures] == list(range(500))
         for fd in hoard[:-2]:
@@ -139,22 +137,13 @@ if __name__ == "__main__":
 """
 
 
-def test_a_program_that_runs_out_of_descriptors_goes_on(tmp_path: Path, method: str) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(SCARCE, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, program, method],
-        check=False,
-        timeout=4 * PATIENCE,
-        capture_output=True,
-        text=True,
-    )
+def test_a_program_that_runs_out_of_descriptors_goes_on(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(SCARCE))
     assert (done.stdout, done.stderr) == ("fine\n", "")
 
 
 ORPHANS = """
 import os
-import sys
 import polyexec
 
 
@@ -163,7 +152,7 @@ def work(number):
 
 
 if __name__ == "__main__":
-    executor = polyexec.get_context(sys.argv[1]).Executor(1)
+    executor = polyexec.get_context(METHOD).Executor(1)
     executor.submit(work, 1).result()
     for number in range(1000):
         executor.submit(work, number)
@@ -171,14 +160,18 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_whose_program_left_at_once_say_nothing(tmp_path: Path, method: str) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(ORPHANS, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, program, method],
-        check=True,
-        timeout=4 * PATIENCE,
-        capture_output=True,
-        text=True,
-    )
-    assert (done.stdout, done.stderr) == ("", "")
+def test_workers_whose_program_left_at_once_say_nothing(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(ORPHANS))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_worker_ends_though_something_else_holds_its_pipe_open(context: Context) -> None:
+    executor: Any = context.Executor(1)
+    executor.submit(int).result(PATIENCE)
+    (link,) = executor._pool.links.values()
+    held = os.dup(link.jobs)  # as a process would that is forked just then
+    try:
+        executor.shutdown()
+    finally:
+        os.close(held)
+    assert link.exitcode == 0

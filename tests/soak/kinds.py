@@ -63,12 +63,13 @@ class Large(Kind):
     """A megabyte to the worker, and back."""
 
     name = "large"
-    share = 0.05
+    share = 0.049
+    size = MEGABYTE
 
     def submit(self, executor: Executor, number: int, ledger: Ledger) -> Future[Any]:
         """Submit an array that is of this number alone."""
         del ledger
-        array = np.full(MEGABYTE, number % 251, dtype=np.uint8)
+        array = np.full(self.size, number % 251, dtype=np.uint8)
         array[:8] = np.frombuffer(number.to_bytes(8, "little"), dtype=np.uint8)
         future = executor.options(retries=RETRIES).submit(chores.overwrite, array)
         array[:] = 255  # what is changed after submit, nobody may see
@@ -81,10 +82,18 @@ class Large(Kind):
         total, array = future.result(PATIENCE)
         rest = array[8:]
         return (
-            differs(total, sum(digits) + (MEGABYTE - 8) * (number % 251))
+            differs(total, sum(digits) + (self.size - 8) * (number % 251))
             or differs(bytes(array[:8]), bytes((digit + 1) % 256 for digit in digits))
             or differs((rest.min(), rest.max()), (number % 251 + 1, number % 251 + 1))
         )
+
+
+class Huge(Large):
+    """So large that both ends use it in the memory that they share."""
+
+    name = "huge"
+    share = 0.001
+    size = 6 * MEGABYTE
 
 
 class Failing(Kind):
@@ -157,7 +166,7 @@ class Stopped(Kind):
             return None
 
 
-KINDS: list[Kind] = [Kind(), Once(), Large(), Failing(), Timed(), Late(), Stopped()]
+KINDS: list[Kind] = [Kind(), Once(), Large(), Huge(), Failing(), Timed(), Late(), Stopped()]
 
 
 def differs(found: object, wanted: object) -> str | None:
