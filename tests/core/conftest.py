@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import QueueingExecutor, fake
+from core.fakes import QueueingExecutor, fake, thread_executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 def executor() -> Any:
     """Return an executor that runs nothing by itself."""
     return fake(QueueingExecutor)
+
+
+@pytest.fixture
+def threads() -> Iterator[Any]:
+    """Return an executor of two threads."""
+    with thread_executor(2) as executor:
+        yield executor
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import polyexec
 from polyexec import _exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from polyexec import Task
 
@@ -235,3 +236,36 @@ def run(ctx: Any, target: Any, *args: Any, **options: Any) -> Any:
     process.start()
     process.join(PATIENCE)
     return process
+
+
+class Counted:
+    """Counts what is pulled from it."""
+
+    def __init__(self, items: Any = None) -> None:
+        self.pulled = 0
+        self._items = itertools.count() if items is None else iter(items)
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        item: int = next(self._items)
+        self.pulled += 1
+        return item
+
+
+def failing_input(items: int) -> Iterator[int]:
+    """Yield so many *items*, then raise ValueError."""
+    yield from range(items)
+    raise ValueError("the input is broken")
+
+
+def fail_at(place: int, error: BaseException) -> Callable[[int], int]:
+    """Return a task that returns its item, but raises *error* for the one that is *place*."""
+
+    def task(item: int) -> int:
+        if item == place:
+            raise error
+        return item
+
+    return task

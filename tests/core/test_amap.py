@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 
-@pytest.fixture
-def threads() -> Iterator[Any]:
-    with polyexec.get_context("thread").Executor(2) as executor:
-        yield executor
-
-
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return ends(asyncio.run, coroutine)
 

@@ -32,12 +32,6 @@ def executor() -> Any:
 
 
 @pytest.fixture
-def threads() -> Iterator[polyexec.Executor]:
-    with polyexec.get_context("thread").Executor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
 def switching() -> Iterator[None]:
     """Have threads take turns as often as they can."""
     before = sys.getswitchinterval()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from core.fakes import PATIENCE
-from polyexec.testing._ends import has_ended
+
+if TYPE_CHECKING:
+    from process.programs import Runner
 
 GLOBALS = """
 import polyexec
@@ -63,64 +65,29 @@ with polyexec.get_context(METHOD).Executor(2) as executor:
 """
 
 
-def write(folder: Path, method: str, source: str) -> str:
-    file = folder / "program.py"
-    file.write_text(source.replace("METHOD", repr(method)), encoding="utf-8")
-    return str(file)
-
-
 @pytest.mark.parametrize("how", ["file", "stdin"])
-def test_a_global_that_the_initializer_sets_is_the_tasks(
-    tmp_path: Path, method: str, how: str
-) -> None:
-    program = write(tmp_path, method, GLOBALS)
-    with Path(program).open(encoding="utf-8") as source:
-        run = subprocess.run(
-            [sys.executable, program] if how == "file" else [sys.executable, "-"],
-            stdin=source,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=4 * PATIENCE,
-        )
-    assert (run.stdout, run.stderr) == ("[100, 101, 102]\n", "")
+def test_a_global_that_the_initializer_sets_is_the_tasks(program: Runner, how: str) -> None:
+    if how == "file":
+        done = program.run(sys.executable, program.write(GLOBALS))
+    else:
+        done = program.run(sys.executable, "-", input=program.source(GLOBALS))
+    assert (done.stdout, done.stderr) == ("[100, 101, 102]\n", "")
 
 
-def test_a_program_without_a_guard_is_run_once(tmp_path: Path, method: str) -> None:
-    run = subprocess.run(
-        [sys.executable, write(tmp_path, method, UNGUARDED)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=4 * PATIENCE,
-    )
-    assert (run.stdout, run.stderr) == ("once\n[0, 2, 4]\n", "")
+def test_a_program_without_a_guard_is_run_once(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(UNGUARDED))
+    assert (done.stdout, done.stderr) == ("once\n[0, 2, 4]\n", "")
 
 
-def test_busy_workers_end_with_a_killed_program(tmp_path: Path, method: str) -> None:
-    command = [sys.executable, write(tmp_path, method, BUSY)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        pids = [int(program.stdout.readline()) for _ in range(2)]
-        program.kill()
-    assert all(has_ended(pid, PATIENCE) for pid in pids)
-
-
-def test_an_interrupt_ends_the_program_and_its_workers(tmp_path: Path, method: str) -> None:
-    command = [sys.executable, write(tmp_path, method, BUSY)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as program:
-        assert program.stdout is not None
-        pids = [int(program.stdout.readline()) for _ in range(2)]
-        program.send_signal(signal.SIGINT)
-        _, errors = program.communicate(timeout=4 * PATIENCE)
+def test_an_interrupt_ends_the_program_with_one_traceback(program: Runner) -> None:
+    command = [sys.executable, program.write(BUSY)]
+    with program.start(*command, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert [running.stdout.readline() for _ in range(2)] != [""] * 2
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=4 * PATIENCE)
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert all(has_ended(pid, PATIENCE) for pid in pids)
 
 
 PRELOADED = """
@@ -128,7 +95,7 @@ import os
 import sys
 import polyexec
 
-with open(sys.argv[1] if len(sys.argv) > 1 else "loads", "a") as loads:
+with open("loads", "a") as loads:
     loads.write("x")
 
 
@@ -150,17 +117,10 @@ def is_loaded(_):
     [('if __name__ == "__main__":', True, "xx"), ("if True:", False, "x")],
 )
 def test_a_guarded_program_can_be_preloaded_once(
-    tmp_path: Path, guard: str, *, loaded: bool, loads: str
+    program: Runner, method: str, guard: str, *, loaded: bool, loads: str
 ) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PRELOADED % guard, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, program],
-        check=False,
-        timeout=4 * PATIENCE,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    if method != "forkserver":
+        pytest.skip("only fork servers preload")
+    done = program.run(sys.executable, program.write(PRELOADED % guard))
     assert (done.stdout, done.stderr) == (f"{[loaded] * 4} True\n", "")
-    assert (tmp_path / "loads").read_text(encoding="utf-8") == loads
+    assert (program.folder / "loads").read_text(encoding="utf-8") == loads

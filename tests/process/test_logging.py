@@ -1,4 +1,4 @@
-"""What surrounds a task, and how it gets to a worker process and back."""
+"""What tasks log, and how it reaches the program's loggers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import functools
 import logging
 import os
 import selectors
-import subprocess
 import sys
 import threading
-import warnings
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-import polyexec
 import tasks
 from core.fakes import PATIENCE
 from polyexec.testing import tasks as kit_tasks
 from polyexec_process._records import Inflow, Records
 
 if TYPE_CHECKING:
-    import contextvars
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from polyexec import Context
+    from process.programs import Runner
+
 
 NAME = "polyexec.test.surroundings"
 logger = logging.getLogger(NAME)
@@ -55,21 +53,6 @@ def ear() -> Iterator[Ear]:
     logger.addHandler(ear)
     yield ear
     logger.removeHandler(ear)
-
-
-def run(folder: Path, source: str, *flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    program = folder / "program.py"
-    program.write_text(source, encoding="utf-8")
-    return subprocess.run(
-        [sys.executable, *flags, str(program)],
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        **{"capture_output": True, **options},
-    )
-
-
-# -- logging -----------------------------------------------------------------------------------
 
 
 def test_only_the_parents_handlers_handle_a_record_and_once(context: Context, ear: Ear) -> None:
@@ -261,166 +244,16 @@ if __name__ == "__main__":
 """
 
 
-def test_where_nobody_configured_logging_warnings_reach_stderr_once(
-    tmp_path: Path, method: str
-) -> None:
-    ended = run(tmp_path, UNCONFIGURED.replace("METHOD", repr(method)))
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "heard\n")
+def test_where_nobody_configured_logging_warnings_reach_stderr_once(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(UNCONFIGURED))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "heard\n")
 
 
-def test_stderr_is_inherited_where_stdin_and_stdout_are_closed(tmp_path: Path, method: str) -> None:
-    source = UNCONFIGURED.replace("METHOD", repr(method)).replace(
+def test_stderr_is_inherited_where_stdin_and_stdout_are_closed(program: Runner) -> None:
+    source = UNCONFIGURED.replace(
         'logging.getLogger("program").warning("heard")',
         "import sys; print('heard', file=sys.stderr)",
     )
-    program = tmp_path / "program.py"
-    program.write_text(source, encoding="utf-8")
-    ended = subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} {program} <&- >&-"],
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "heard\n")
-
-
-# -- warnings ----------------------------------------------------------------------------------
-
-
-def test_a_filter_that_can_not_be_sent_is_left_out(context: Context) -> None:
-    class LocalWarning(UserWarning):
-        def __reduce_ex__(self, _: object) -> NoReturn:
-            raise TypeError("no")
-
-    category: Any = type("Hidden", (LocalWarning,), {"lock": threading.Lock()})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category)
-        warnings.filterwarnings("error", "bew.re")
-        with context.Executor(1) as executor:
-            error = executor.submit(kit_tasks.warn, "beware").exception(PATIENCE)
-    assert isinstance(error, UserWarning)
-
-
-WARNS = """
-import warnings
-import polyexec
-
-
-def work():
-    warnings.warn("beware")
-
-
-if __name__ == "__main__":
-    with polyexec.get_context(METHOD).Executor(1) as executor:
-        print(repr(executor.submit(work).exception()))
-"""
-
-
-def test_the_command_lines_warning_filters_hold_in_workers(tmp_path: Path, method: str) -> None:
-    source = WARNS.replace("METHOD", repr(method))
-    assert run(tmp_path, source, "-W", "error::UserWarning").stdout == "UserWarning('beware')\n"
-    ended = run(tmp_path, source, "-W", "always")
-    assert ended.stdout == "None\n"
-    assert ended.stderr.count("UserWarning: beware") == 1
-
-
-# -- context variables -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tenant() -> Iterator[contextvars.ContextVar[Any]]:
-    token = kit_tasks.tenant.set("ours")
-    yield kit_tasks.tenant
-    kit_tasks.tenant.reset(token)
-
-
-def test_any_callable_sees_context_variables(
-    context: Context, tenant: contextvars.ContextVar[Any]
-) -> None:
-    callables: list[Callable[[], str]] = [
-        kit_tasks.read_tenant,
-        functools.partial(kit_tasks.read_tenant, 1),
-        lambda: kit_tasks.read_tenant(),  # noqa: PLW0108 - one that travels by value
-        tasks.TenantReader().read,
-        tasks.TenantReader(),
-    ]
-    with context.Executor(1, propagate=(tenant,)) as executor:
-        futures = [executor.submit(each) for each in callables]
-        assert [future.result(PATIENCE) for future in futures] == ["ours"] * 5
-
-
-def test_a_task_that_is_run_again_sees_the_same_values(
-    context: Context, tenant: contextvars.ContextVar[Any], tmp_path: Path
-) -> None:
-    with context.Executor(1, propagate=(tenant,)) as executor:
-        future = executor.options(retries=1).submit(tasks.die_once, str(tmp_path / "died"))
-        tenant.set("changed")
-        assert future.result(PATIENCE) == "ours"
-
-
-def test_a_value_that_can_not_be_pickled_fails_its_task_alone(
-    context: Context, tenant: contextvars.ContextVar[Any]
-) -> None:
-    with context.Executor(1, propagate=(tenant,)) as executor:
-        for value in (threading.Lock(), kit_tasks.Trap()):
-            token = tenant.set(value)
-            error = executor.submit(kit_tasks.read_tenant).exception(PATIENCE)
-            assert isinstance(error, polyexec.UnpicklableError)
-            assert "context variable 'tenant'" in str(error)
-            tenant.reset(token)
-        assert executor.submit(kit_tasks.read_tenant).result(PATIENCE) == "ours"
-
-
-def test_an_executor_that_names_no_variables_carries_none(
-    context: Context, tenant: contextvars.ContextVar[Any]
-) -> None:
-    with context.Executor(1) as executor:
-        executor.submit(int).result(PATIENCE)
-        tenant.set("later")
-        assert executor.submit(kit_tasks.read_tenant).result(PATIENCE) != "later"
-
-
-VARIABLES = """
-import contextvars
-import polyexec
-
-plain = contextvars.ContextVar("the name is another")
-fallback = contextvars.ContextVar("fallback", default=7)
-
-
-def work():
-    return plain.get("unset"), fallback.get()
-
-
-if __name__ == "__main__":
-    context = polyexec.get_context(METHOD)
-    with context.Executor(1, propagate=(plain, fallback)) as executor:
-        futures = [executor.submit(work)]
-        plain.set("set")
-        fallback.set(8)
-        futures.append(executor.submit(work))
-        futures.append(executor.submit(lambda: (plain.get(), fallback.get(), plain)))
-        for future in futures[:2]:
-            print(*future.result())
-        print(futures[2].result()[2] is plain)
-"""
-
-
-@pytest.mark.parametrize("how", ["file", "stdin"])
-def test_context_variables_of_the_main_module_work_anywhere(
-    tmp_path: Path, method: str, how: str
-) -> None:
-    source = VARIABLES.replace("METHOD", repr(method))
-    if how == "file":
-        ended = run(tmp_path, source)
-    else:
-        ended = subprocess.run(
-            [sys.executable, "-"],
-            input=source,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    assert (ended.stdout, ended.stderr) == ("unset 7\nset 8\nTrue\n", "")
+    command = 'exec "$@" <&- >&-'
+    done = program.run("sh", "-c", command, "sh", sys.executable, program.write(source))
+    assert (done.returncode, done.stderr) == (0, "heard\n")

@@ -1,0 +1,97 @@
+"""How many items `map` puts into one task."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.fakes import (
+    InlineExecutor,
+    QueueingExecutor,
+    fake,
+)
+
+if TYPE_CHECKING:
+    import polyexec
+
+
+@pytest.fixture
+def executor() -> Any:
+    """An executor that runs its tasks when told, one by one."""
+    queueing = fake(QueueingExecutor, 2)
+    queueing.adapts_chunks = False
+    return queueing
+
+
+def _sizes(executor: Any) -> list[int]:
+    return [len(getattr(task.fn, "items", [0])) for task in executor.tasks]
+
+
+def test_fixed_chunks_have_the_size_asked_for(executor: Any) -> None:
+    results = executor.map(abs, range(10), chunksize=4)
+    assert _sizes(executor) == [4, 4, 2]
+    executor.run_all()
+    assert list(results) == [*range(10)]
+
+
+def test_without_adapting_each_item_is_a_task_of_its_own(executor: Any) -> None:
+    results = executor.map(abs, range(5))
+    assert [task.fn for task in executor.tasks] == [abs] * 5
+    executor.run_all()
+    assert list(results) == [*range(5)]
+
+
+def test_adaptive_chunks_grow_over_tiny_tasks() -> None:
+    sizes: list[int] = []
+
+    class _Measuring(InlineExecutor):
+        def accept(self, task: polyexec.Task) -> None:
+            sizes.append(len(getattr(task.fn, "items", [0])))
+            super().accept(task)
+
+    with fake(_Measuring, 2) as executor:
+        assert list(executor.map(abs, range(20_000))) == [*range(20_000)]
+    assert sizes[0] == 1
+    assert max(sizes) > 20
+    assert len(sizes) < 5000
+
+
+def test_adaptive_chunks_stay_single_over_long_tasks() -> None:
+    sizes: list[int] = []
+
+    class _Measuring(InlineExecutor):
+        def accept(self, task: polyexec.Task) -> None:
+            sizes.append(len(getattr(task.fn, "items", [0])))
+            super().accept(task)
+
+    with fake(_Measuring) as executor:
+        list(executor.map(time.sleep, [0.01] * 60))
+    assert set(sizes) == {1}
+
+
+def test_the_last_adaptive_chunks_are_small_where_the_length_is_known() -> None:
+    executor = fake(QueueingExecutor, 4)
+    results = executor.map(abs, range(20_000))
+    last: list[int] = []
+
+    for _ in range(20_000):
+        last = _sizes(executor) or last
+        executor.run_all()
+        if next(results, None) is None:
+            break
+    assert max(last) < 20_000 / 4
+
+
+def test_an_error_in_a_chunk_stops_no_other_item(threads: Any) -> None:
+    ran: list[int] = []
+
+    def task(item: int) -> None:
+        ran.append(item)
+        if item == 0:
+            raise ValueError
+
+    results = threads.map(task, range(4), chunksize=4, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["ValueError", *["NoneType"] * 3]
+    assert ran == [0, 1, 2, 3]
