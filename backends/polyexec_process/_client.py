@@ -1,9 +1,11 @@
-"""Who gives jobs to a pool, and what the pool tells it."""
+"""Who gives jobs to a pool, what the pool tells it, and what it may be asked."""
 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from polyexec.scheduling import CRASHED
 
 if TYPE_CHECKING:
     from polyexec.scheduling import Job
@@ -11,15 +13,24 @@ if TYPE_CHECKING:
 
 
 class Lost(NamedTuple):
-    """How a worker ended."""
+    """How a worker ended; *reason* is which of a job's retries that takes.
+
+    *host* is None for this one. *why* is known where it was lost together with its machine.
+    """
 
     worker: str
     pid: int | None
     exitcode: int | None
     dump: str | None = None
+    host: str | None = None
+    reason: int = CRASHED
+    why: str | None = None
 
     def __str__(self) -> str:
-        who = f"worker {self.worker!r} (pid {self.pid})"
+        if self.why is not None:
+            return self.why
+        where = "" if self.host is None else f" on host {self.host}"
+        who = f"worker {self.worker!r} (pid {self.pid}{where})"
         if self.exitcode is None:
             return f"{who} was lost"
         if self.exitcode >= 0:
@@ -29,6 +40,46 @@ class Lost(NamedTuple):
         except ValueError:
             name = f"signal {-self.exitcode}"
         return f"{who} was killed by {name}"
+
+
+class Engine(Protocol):
+    """What an executor's jobs are given to: a pool here, or what stands for many elsewhere."""
+
+    def submit(self, job: Job) -> None:
+        """Take on *job*; any thread may call."""
+
+    def want_worker(self) -> None:
+        """Start one more worker, unless there are enough."""
+
+    def start_workers(self) -> None:
+        """Start all workers."""
+
+    def withdraw(self, job: Job) -> bool:
+        """Take back *job*; return False if a worker has it."""
+
+    def may_repeat(self, job: Job, reason: int) -> bool:
+        """Return whether *job*, which has ended, may be submitted again, and count that."""
+
+    def kill(self, job: Job) -> bool:
+        """Stop *job* if it runs, and return once it is known whether that is what ended it."""
+
+    def stop(self) -> None:
+        """End the workers once they have done what they have."""
+
+    def join(self) -> None:
+        """Return once all has ended."""
+
+    def terminate(self, signum: signal.Signals) -> None:
+        """Have all workers killed by *signum*; what they have ends as stopped."""
+
+    def processes(self) -> dict[int, Any]:
+        """Return the workers by pid; waits for those that are being started."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what is known of each worker; waits for those that are being started."""
+
+    def abandon(self) -> None:
+        """Let go of what is the parent's, in this forked child."""
 
 
 class Client(Protocol):

@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
-from polyexec.scheduling import CRASHED, FAILED, Job
+from polyexec.scheduling import FAILED, Job
 from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
 from polyexec.task import NO_OPTIONS, start_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
@@ -20,12 +20,11 @@ from polyexec_process._parcels import PRIVATE, SHARED, Parcel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polyexec import Task
+    from polyexec import BrokenExecutor, Task
     from polyexec.surroundings import Propagation
-    from polyexec_process._client import Lost
+    from polyexec_process._client import Engine, Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer
-    from polyexec_process._pool import LocalPool
 
 
 NO_ARGUMENTS = dumps(((), {}))
@@ -56,7 +55,7 @@ class Crew:
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
         self.packer: Packer = Packer()
-        self.pool: LocalPool
+        self.pool: Engine
 
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
@@ -167,14 +166,14 @@ class Crew:
             + (f"\n\n{lost.dump}" if lost.dump else ""),
             pid=lost.pid,
             exitcode=lost.exitcode,
-            host=socket.gethostname(),
+            host=lost.host or socket.gethostname(),
             task=task.name,
             attempts=attempts,
             dump=lost.dump,
         )
         if self._breaks:
             self._break(error)
-        if not self._repeated(job, CRASHED, error):
+        if not self._repeated(job, lost.reason, error):
             released(job)
             task.end(error)
 
@@ -230,6 +229,12 @@ class Crew:
                     f"no more workers can be had, for {why}; make a new executor"
                 )
             )
+
+    def broken(self, error: BrokenExecutor) -> None:
+        """Take note that the engine is lost, with all that it had."""
+        executor = self._executor()
+        if executor is not None:
+            executor.mark_broken(error)
 
     def _break(self, error: BaseException) -> None:
         executor = self._executor()

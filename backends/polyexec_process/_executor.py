@@ -13,38 +13,27 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec import Executor
-from polyexec.arguments import need_initializer, positive, reject_unknown
+from polyexec.arguments import reject_unknown
 from polyexec.cpus import usable_cpus
-from polyexec.surroundings import Propagation, Surroundings
+from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth, current_directory
 from polyexec_process._births import Births
 from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._pool import LocalPool
+from polyexec_process._settings import Settings
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from polyexec import Task
+    from polyexec import Context, Task
     from polyexec.scheduling import Job
     from polyexec.sharing import Shared
+    from polyexec_process._client import Engine
     from polyexec_process._context import ProcessContext
 
 T = TypeVar("T")
-
-_OPTIONS = (
-    "env",
-    "idle_timeout",
-    "initargs",
-    "initializer",
-    "max_memory_per_child",
-    "max_pending",
-    "max_tasks_per_child",
-    "on_worker_lost",
-    "propagate",
-)
-
 
 if TYPE_CHECKING:
 
@@ -67,43 +56,49 @@ class ProcessExecutor(Executor, _Standard):
     were where they were submitted.
     """
 
-    context: ProcessContext
     chunk_seconds = 0.0003
 
-    def __init__(
-        self, context: ProcessContext, max_workers: int | None = None, **options: Any
-    ) -> None:
-        reject_unknown(f"Executor() of context {context.name!r}", options, _OPTIONS)
-        initializer, initargs = options.get("initializer"), options.get("initargs", ())
-        need_initializer(initializer, initargs)
-        lost = options.get("on_worker_lost", "replace")
-        if lost not in ("replace", "break"):
-            raise ValueError(f"on_worker_lost must be 'replace' or 'break', not {lost!r}")
-        limits = {
-            name: None
-            if options.get(name) is None
-            else positive(name, options[name], "leave it out for no limit")
-            for name in ("max_tasks_per_child", "max_memory_per_child")
-        }
-        idle_timeout = _seconds("idle_timeout", options.get("idle_timeout"))
-        env = _checked_env(options)
-        propagation = Propagation.of(options.get("propagate"))
+    #: The names of its options.
+    takes = (
+        "env",
+        "idle_timeout",
+        "initargs",
+        "initializer",
+        "max_memory_per_child",
+        "max_pending",
+        "max_tasks_per_child",
+        "on_worker_lost",
+        "propagate",
+    )
+
+    def __init__(self, context: Context, max_workers: int | None = None, **options: Any) -> None:
+        reject_unknown(f"Executor() of context {context.name!r}", options, self.takes)
+        settings = Settings.of(options)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        self._crew = Crew(self, breaks=lost == "break", propagation=propagation)
-        self._pool = self._crew.pool = LocalPool(
-            self._max_workers,
-            self._crew,
-            _births(context, initializer, tuple(initargs), env, self._max_workers),
-            _prepare(context, initializer, tuple(initargs), self._max_workers),
-            f"{type(context).__name__.removesuffix('Context')}Process",
-            all_at_once=context.name == "fork",
-            max_tasks=limits["max_tasks_per_child"],
-            max_memory=limits["max_memory_per_child"],
-            idle_timeout=idle_timeout,
-        )
+        self._crew = Crew(self, breaks=settings.breaks, propagation=settings.propagation)
+        self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
         _pools.add(self._pool)
+
+    def _open_pool(self, settings: Settings) -> Engine:
+        """Return what runs the jobs."""
+        context: Any = self.context
+        return LocalPool(
+            self._max_workers,
+            self._crew,
+            _births(context, settings, self._max_workers),
+            _prepare(context, settings, self._max_workers),
+            f"{type(context).__name__.removesuffix('Context')}Process",
+            all_at_once=context.name == "fork",
+            max_tasks=settings.max_tasks,
+            max_memory=settings.max_memory,
+            idle_timeout=settings.idle_timeout,
+        )
+
+    def _observe(self, pool: Any) -> None:
+        """Tell *pool* whether anybody observes, which is known by the first task."""
+        pool.observed = self.observed
 
     def accept(self, task: Task) -> None:
         """Send *task* to a worker that is free, or queue it."""
@@ -112,8 +107,9 @@ class ProcessExecutor(Executor, _Standard):
         except BaseException:
             self._pool.want_worker()  # as for a task whose arguments can be sent
             raise
-        if not self._is_told:  # by now it is known whether anybody observes
-            self._is_told, self._pool.observed = True, self.observed
+        if not self._is_told:
+            self._is_told = True
+            self._observe(self._pool)
         task.handle = job
         self._pool.submit(job)
 
@@ -176,7 +172,9 @@ class ProcessExecutor(Executor, _Standard):
 
     @property
     def _executor_manager_thread(self) -> threading.Thread | None:
-        return self._pool.reactor.thread
+        pool: Any = self._pool
+        thread: threading.Thread | None = pool.reactor.thread
+        return thread
 
     @property
     def _call_queue(self) -> Any:
@@ -184,7 +182,7 @@ class ProcessExecutor(Executor, _Standard):
         return self._pool
 
 
-_pools: weakref.WeakSet[LocalPool] = weakref.WeakSet()
+_pools: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _abandon_pools() -> None:
@@ -203,60 +201,36 @@ def _remote_traceback(text: str) -> BaseException:
     return root
 
 
-def _births(
-    context: ProcessContext,
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    env: Mapping[str, str],
-    workers: int,
-) -> Callable[[], Births]:
-    bound = None if initializer is None else lambda: initializer(*initargs)
+def _births(context: ProcessContext, settings: Settings, workers: int) -> Callable[[], Births]:
     threads = max(usable_cpus() // workers, 1)
-    return lambda: Births(context.name, bound, env, context.preload, threads)
+    bound = settings.initialize if settings.initializer is not None else None
+    return lambda: Births(context.name, bound, settings.env, context.preload, threads)
 
 
-def _prepare(
-    context: ProcessContext,
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    workers: int,
-) -> Callable[[str], bytes]:
+def _prepare(context: ProcessContext, settings: Settings, workers: int) -> Callable[[str], bytes]:
     """Return what makes the first message for a worker of a given name."""
-    method, forked = context.name, context.name == "fork"
+    method = context.name
 
     def prepare(name: str) -> bytes:
-        current = multiprocessing.process.current_process()
-        return pickle.dumps(
-            Birth(
-                name,
-                method,
-                os.getpid(),
-                current.name,
-                bytes(current.authkey),
-                max(usable_cpus() // workers, 1),
-                Surroundings.capture(inherited=forked),
-                None if forked or initializer is None else dumps_for_heir((initializer, initargs)),
-                argv=[] if forked else list(sys.argv),
-                directory=None if forked else current_directory(),
-            )
-        )
+        return pickle.dumps(birth(settings, name, method, max(usable_cpus() // workers, 1)))
 
     return prepare
 
 
-def _checked_env(options: Mapping[str, Any]) -> dict[str, str]:
-    env = dict(options.get("env") or {})
-    for name, value in env.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"env must map strings to strings, not {name!r} to {value!r}")
-    return env
-
-
-def _seconds(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}; None is no limit")
-    if value <= 0:
-        raise ValueError(f"{name} must be greater than 0 seconds, not {value!r}; None is no limit")
-    return float(value)
+def birth(settings: Settings, name: str, method: str, cpus: int) -> Birth:
+    """Return what a worker is told first."""
+    forked = method == "fork"
+    bound = None if settings.initializer is None else (settings.initializer, settings.initargs)
+    current = multiprocessing.process.current_process()
+    return Birth(
+        name,
+        method,
+        os.getpid(),
+        current.name,
+        bytes(current.authkey),
+        cpus,
+        Surroundings.capture(inherited=forked),
+        None if forked or bound is None else dumps_for_heir(bound),
+        argv=[] if forked else list(sys.argv),
+        directory=None if forked else current_directory(),
+    )

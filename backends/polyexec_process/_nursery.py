@@ -99,7 +99,7 @@ class Nursery:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         poll.register(reading, select.POLLIN)
-        parent = _watch(self._parent)
+        parent = watch_process(self._parent)
         if parent is not None:
             poll.register(parent, select.POLLIN)
         gc.freeze()
@@ -265,7 +265,7 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _watch(pid: int) -> int | None:
+def watch_process(pid: int) -> int | None:
     """Return a descriptor that is ready once the process *pid* has ended, where there are such."""
     if not hasattr(os, "pidfd_open"):
         return None

@@ -37,6 +37,16 @@ class Overseer:
         self.kills: dict[Job, bool] = {}
         #: Jobs that were stopped for somebody who waits to hear it.
         self.killed: set[Job] = set()
+        #: Jobs to stop that nobody waits for.
+        self.unawaited: set[Job] = set()
+
+    def note_killed(self, job: Job) -> bool:
+        """Take note that *job* was stopped; return whether somebody waits to hear it."""
+        if job in self.unawaited:
+            self.unawaited.discard(job)
+            return False
+        self.killed.add(job)
+        return True
 
     def look(self) -> float | None:
         """Do what is due; return how many seconds may pass until the next look, None for any."""
@@ -107,7 +117,9 @@ class Overseer:
                 del self.kills[job]
                 if self._scheduler.withdraw(job):
                     pool.outstanding -= 1
-                    self.killed.add(job)
+                    if not self.note_killed(job):
+                        pool.client.stopped(job)
+                self.unawaited.discard(job)
                 pool.changed.notify_all()
                 continue
             window, number = job.place

@@ -19,7 +19,7 @@ import socket
 import struct
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from polyexec_process._segments import map_private, map_readonly, map_shared
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pickle
     from collections.abc import Iterable, Iterator
 
-    from polyexec_process._lessons import Lessons
     from polyexec_process._segments import Segment, Store
 
 #: A ticket (0: the pieces follow), how to map it, how many pieces; then each one's length. The
@@ -123,6 +122,11 @@ class Parcel:
         self._pieces = pieces_at(memoryview(table(0, self._how, pieces)), segment.view)
         return True
 
+    @property
+    def pieces(self) -> list[memoryview]:
+        """The pickle and its buffers, where it has them."""
+        return self._pieces
+
     def send(self, rights: socket.socket) -> bytes:
         """Send the descriptor over *rights*, if there is one, and return the rest for the pipe."""
         if self._segment is None and not self._fill(self._pieces):
@@ -150,6 +154,13 @@ class Parcel:
         self.settle()
 
 
+class Holder(Protocol):
+    """Who has been sent blobs."""
+
+    #: Numbers of blobs that are no more; whichever thread dropped them puts them here.
+    obsolete: deque[int]
+
+
 class Blob:
     """Something that each worker gets once, and that jobs refer to by *number*."""
 
@@ -159,7 +170,7 @@ class Blob:
         #: What it stands for, kept so that nothing else can have its identity.
         self.original: object = original
         #: Who must hear of its end.
-        self.holders: weakref.WeakSet[Lessons] = weakref.WeakSet()
+        self.holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 
     def __del__(self) -> None:
         for holder in list(self.holders):

@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler
+from polyexec.surroundings import handle_record
 from polyexec.waiting import wait_in_slices
 from polyexec_process._frames import (
     NUMBER,
@@ -54,7 +55,7 @@ class LocalPool:
     """Up to *size* workers, started as jobs ask for them.
 
     *births* starts the nursery, *prepare* makes the first message for a worker of a given name.
-    *max_memory* is in bytes, *idle_timeout* in seconds.
+    *max_memory* is in bytes, *idle_timeout* in seconds; *handle_record* takes what workers log.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LocalPool:
         max_tasks: int | None = None,
         max_memory: int | None = None,
         idle_timeout: float | None = None,
+        handle_record: Callable[[bytes], object] = handle_record,
     ) -> None:
         self.size: int = size
         self.lock: threading.RLock = threading.RLock()
@@ -85,7 +87,7 @@ class LocalPool:
         self.scheduler: Scheduler = Scheduler()
         self.reactor: Reactor = Reactor()
         self.overseer: Overseer = Overseer(self, idle_timeout)
-        self.records: Records = Records(self.reactor.wake)
+        self.records: Records = Records(self.reactor.wake, handle_record)
         self.stopping: bool = False
         #: The signal that was to end all workers at once.
         self.terminated: signal.Signals | None = None
@@ -148,7 +150,7 @@ class LocalPool:
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
         with self.lock:
-            return self.scheduler.repeat(job, reason)
+            return job.repeat(reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
@@ -165,6 +167,22 @@ class LocalPool:
             killed = job in overseer.killed
             overseer.killed.discard(job)
             return killed
+
+    def kill_soon(self, job: Job) -> None:
+        """Stop *job* if a worker has it; its end is told as that of any other."""
+        with self.lock:
+            if job.place is not None:
+                self.overseer.kills.setdefault(job, False)
+                self.overseer.unawaited.add(job)
+                self.reactor.wake()
+
+    def resize(self, size: int) -> None:
+        """Have *size* workers at most; those too many end once they have done what they have."""
+        with self.lock:
+            self.size = size
+            links = sorted(self.links.values(), key=lambda link: not link.idle)
+            for link in [link for link in links if not link.leaving][: self.working() - size]:
+                self.retire(link)
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""
@@ -326,6 +344,7 @@ class LocalPool:
         if overseer.kills:
             for job in jobs:
                 overseer.kills.pop(job, None)
+                overseer.unawaited.discard(job)
             self.changed.notify_all()
         return jobs
 

@@ -24,7 +24,7 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Final
 
-from polyexec.surroundings import Handling, handle_record
+from polyexec.surroundings import Handling
 from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS
 
 if TYPE_CHECKING:
@@ -103,8 +103,9 @@ class Inflow:
 class Records:
     """All workers' records; only the reactor calls, or who holds the pool's lock."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], handle: Callable[[bytes], object]) -> None:
         self._wake = wake
+        self._handle_record = handle
         self._inflows: dict[int, Inflow] = {}
         #: The workers, dead ones among them, of which an outcome waits.
         self._awaited: dict[int, Inflow] = {}
@@ -157,7 +158,7 @@ class Records:
     def _handle(self, inflow: Inflow, content: bytes | int, size: int, number: int) -> None:
         """Handle one record; on the thread for that."""
         try:
-            handle_record(_read_memory(content) if isinstance(content, int) else content)
+            self._handle_record(_read_memory(content) if isinstance(content, int) else content)
         finally:
             with self._lock:
                 inflow.held -= size

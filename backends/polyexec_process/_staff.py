@@ -188,7 +188,7 @@ class Staff:
             pool.records.after(link.number, partial(pool.client.worker_lost, lost, running))
         with pool.changed:
             if running is not None and pool.overseer.kills.pop(running, None) is False:
-                pool.overseer.killed.add(running)
+                pool.overseer.note_killed(running)
             link.dead, link.exitcode = True, exitcode
             pool.changed.notify_all()
             failure = failure or self._replace()

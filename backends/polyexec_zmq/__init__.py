@@ -1,1 +1,1 @@
-"""The ZeroMQ cluster context: head, node and client; not part of this release."""
+"""The ZeroMQ cluster context: a head, a node on each machine, and the programs that use them."""

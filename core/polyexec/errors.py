@@ -16,11 +16,14 @@ __all__ = [
     "BackendNotFoundError",
     "BrokenExecutor",
     "CancelledError",
+    "ClusterError",
+    "ClusterLostError",
     "DuplicateBackendError",
     "ExecutorShutdownError",
     "IncompatibleBackendError",
     "InitializerError",
     "InvalidStateError",
+    "JoinRefusedError",
     "NotSupportedError",
     "PolyexecError",
     "PolyexecWarning",
@@ -121,6 +124,18 @@ class WorkerLostError(PolyexecError, BrokenExecutor):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), self.args, self.__dict__)
+
+
+class ClusterError(PolyexecError, ConnectionError):
+    """Raised when a cluster can't be reached, or started."""
+
+
+class JoinRefusedError(ClusterError):
+    """Raised when a cluster's head does not let this program or node in."""
+
+
+class ClusterLostError(ClusterError, BrokenExecutor):
+    """Raised when a cluster was lost with a task that it had accepted."""
 
 
 class UnpicklableError(PolyexecError, pickle.PicklingError, TypeError):

@@ -15,6 +15,7 @@ import pytest
 
 import tasks
 from core.fakes import PATIENCE
+from polyexec.surroundings import handle_record
 from polyexec.testing import tasks as kit_tasks
 from polyexec_process._records import Inflow, Records
 
@@ -181,7 +182,7 @@ def test_a_flood_of_records_waits_in_the_worker(
 
 
 def test_the_end_of_a_workers_records_is_heard_once() -> None:
-    records = Records(lambda: None)
+    records = Records(lambda: None, handle_record)
     with selectors.DefaultSelector() as records.selector:
         records.open(1, memoryview(bytearray(4096)).cast("Q"))
         records.opened(1)  # so that nobody has the other end

@@ -6,6 +6,6 @@ jobs to that worker, hold it back, run these again). Whoever drives it does what
 
 from polyexec.scheduling.job import CRASHED, FAILED, LOST, Job
 from polyexec.scheduling.scheduler import Scheduler
-from polyexec.scheduling.window import Window
+from polyexec.scheduling.window import SiteWindow, Window
 
-__all__ = ["CRASHED", "FAILED", "LOST", "Job", "Scheduler", "Window"]
+__all__ = ["CRASHED", "FAILED", "LOST", "Job", "Scheduler", "SiteWindow", "Window"]

@@ -50,3 +50,17 @@ class Job:
         self.kind: int = kind
         self.payload: Any = payload
         self.owner: Any = owner
+
+    def repeat(self, reason: int) -> bool:
+        """Return whether it, which has ended, may be run again, and count that.
+
+        It may be submitted then. Each *reason* has a budget of its own, so that a job that kills
+        its workers is stopped by that, however few of its losses were nobody's fault.
+        """
+        spent = list(self.spent)
+        if spent[reason] >= self.retries:
+            return False
+        spent[reason] += 1
+        self.spent = (spent[0], spent[1], spent[2])
+        self.state = QUEUED
+        return True

@@ -11,6 +11,9 @@ that answers nothing for a while is stalled, and what it has not begun is recall
     recalled(worker, n)   the worker had begun number n, and will not begin later ones
     answered(worker, ..)  in order, recalled ones included, as passed over
 
+A site stands for several workers that somebody else places jobs on, a machine's: its window is as
+wide as it has workers, and is answered in any order.
+
 Each decision costs the same, however many workers there are and however many jobs wait.
 """
 
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
-from polyexec.scheduling.window import Window
+from polyexec.scheduling.window import SiteWindow, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -61,6 +64,8 @@ class Scheduler:
         #: Workers that have nothing to do, the last to become so last: it is the likeliest to be
         #: awake, and to have at hand what its tasks need.
         self._idle: deque[Window] = deque()
+        #: How many workers there are, at sites as well.
+        self._width: int = 0
         self._durations: dict[int, float] = {}
         self._requeued: list[Job] = []
 
@@ -69,8 +74,30 @@ class Scheduler:
     def add_worker(self, worker: Hashable, most: int | None = None) -> Window:
         """Take note that *worker* is being started, for *most* jobs in its life."""
         window = self._windows[worker] = Window(worker, most)
+        self._width += 1
         self._idle.appendleft(window)
         return window
+
+    def add_site(self, site: Hashable, width: int) -> SiteWindow:
+        """Take note of *width* workers that somebody else places jobs on."""
+        window = SiteWindow(site, width)
+        self._windows[site] = window
+        self._width += width
+        self._idle.appendleft(window)
+        return window
+
+    def resize_site(self, window: SiteWindow, width: int) -> None:
+        """Take note that there are *width* workers now; with 0 it is given no more."""
+        self._width += width - window.width
+        window.width = width
+        window.left = None if width else 0
+        if window.idling or not width:
+            return
+        if window.entries:
+            self._reopen(window)
+        else:
+            window.idling = True
+            self._idle.append(window)
 
     def started(self, window: Window) -> None:
         """Take note that the worker is ready."""
@@ -88,6 +115,7 @@ class Scheduler:
         Whatever it answered must have been told before. What it never began goes to others.
         """
         del self._windows[window.worker]
+        self._width -= 1
         window.left = 0
         running = None if begun is None else window.at(begun)
         others = [job for job in window.entries if job is not None and job is not running]
@@ -97,6 +125,17 @@ class Scheduler:
         self._requeue(others)
         return running
 
+    def lost_site(self, window: SiteWindow) -> list[Job]:
+        """Return what a site held that is no more: any of it may have begun."""
+        del self._windows[window.worker]
+        self._width -= window.width
+        window.left = 0
+        held = list(window.entries)
+        window.entries.clear()
+        for job in held:
+            job.state, job.place = ENDED, None
+        return held
+
     # -- jobs --------------------------------------------------------------------------------
 
     def withdraw(self, job: Job) -> bool:
@@ -105,20 +144,6 @@ class Scheduler:
             return False
         job.state = WITHDRAWN
         self.ready.forget_one()
-        return True
-
-    def repeat(self, job: Job, reason: int) -> bool:
-        """Return whether *job*, which has ended, may be run again, and count that.
-
-        It may be submitted then. Each *reason* has a budget of its own, so that a job that kills
-        its workers is stopped by that, however few of its losses were nobody's fault.
-        """
-        spent = list(job.spent)
-        if spent[reason] >= job.retries:
-            return False
-        spent[reason] += 1
-        job.spent = (spent[0], spent[1], spent[2])
-        job.state = QUEUED
         return True
 
     def drain(self) -> list[Job]:
@@ -194,6 +219,45 @@ class Scheduler:
             self._idle.append(window)
         return ended
 
+    def ended(
+        self, window: SiteWindow, outcomes: Iterable[tuple[Job, float | None]], now: float
+    ) -> None:
+        """Take note of what became of some of a site's jobs, as of `answered`'s; None: unbegun."""
+        entries = window.entries
+        for job, seconds in outcomes:
+            del entries[job]
+            window.load -= job.estimate
+            if seconds is None:
+                self._requeue([job])
+            else:
+                self._learn(job.kind, seconds)
+                job.state, job.place = ENDED, None
+        window.progressed_at = now
+        if entries:
+            self._reopen(window)
+            return
+        window.load = 0.0
+        if not window.idling and window.left != 0:
+            window.idling = True
+            self._idle.append(window)
+
+    def adopt(self, window: SiteWindow, job: Job) -> None:
+        """Take note that a site has *job* already."""
+        job.state, job.estimate, job.place = ASSIGNED, HORIZON, (window, 0)
+        window.load += HORIZON
+        window.entries[job] = None
+        if window.idling:
+            window.idling = False
+            self._idle.remove(window)
+        self._reopen(window)
+
+    def _learn(self, kind: int, seconds: float) -> None:
+        durations = self._durations
+        known = durations.get(kind)
+        if known is None and len(durations) >= MAX_KINDS:
+            del durations[next(iter(durations))]
+        durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
+
     # -- recall --------------------------------------------------------------------------------
 
     def is_stalled(self, window: Window, now: float, patience: float) -> bool:
@@ -232,7 +296,9 @@ class Scheduler:
         held = len(window.entries)
         if window.blocked or window.left == 0 or (window.starting and held):
             return []
-        room = min(MAX_BATCH, MAX_WINDOW - held, -(-len(self.ready) // (2 * len(self._windows))))
+        width = window.width
+        share = -(-len(self.ready) * width // (2 * self._width))
+        room = min(MAX_BATCH, MAX_WINDOW * width - held, share)
         if window.starting:
             room = 1
         if window.left is not None:
@@ -245,24 +311,26 @@ class Scheduler:
             job.state = ASSIGNED
             job.place = (window, number)
             number += 1
-        window.entries.extend(jobs)
+        window.hold(jobs)
         return jobs
 
     def _take(self, room: int, window: Window, held: int) -> list[Job]:
         """Return up to *room* jobs that together take as long as *window* has time for."""
         ready, durations = self.ready, self._durations
-        load, limit = window.load, min(HORIZON, window.load + MESSAGE)
+        width = window.width
+        load, limit = window.load, min(HORIZON * width, window.load + MESSAGE * width)
         jobs: list[Job] = []
         while len(jobs) < room and (job := ready.first()) is not None:
             expected = durations.get(job.kind)
             if expected is None or expected > LONG or job.timeout is not None:
-                if not held and not jobs:  # else it waits until it can go alone
-                    ready.take()
-                    job.estimate = HORIZON
-                    load += HORIZON
-                    jobs.append(job)
-                break
-            if load + expected > limit and (jobs or held > 1):
+                if held + len(jobs) >= width:  # else it waits until it can go alone
+                    break
+                ready.take()
+                job.estimate = HORIZON
+                load += HORIZON
+                jobs.append(job)
+                continue
+            if load + expected > limit and (jobs or held >= 2 * width):
                 break
             fitting = int((limit - load) / max(expected, SHORTEST))
             run = ready.take_run(max(min(room - len(jobs), fitting), 1))

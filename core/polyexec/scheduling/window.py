@@ -1,4 +1,4 @@
-"""What one worker has been given: a numbered sequence, of which the first are answered."""
+"""What a worker, or a site of several, has been given and has not answered."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from polyexec.scheduling.job import Job
 
-__all__ = ["Window"]
+__all__ = ["SiteWindow", "Window"]
 
 
 class Window:
@@ -29,12 +31,17 @@ class Window:
         "passing",
         "progressed_at",
         "starting",
+        "width",
         "worker",
     )
 
+    entries: Any
+
     def __init__(self, worker: Any, left: int | None) -> None:
         self.worker: Any = worker
-        self.entries: deque[Job | None] = deque()
+        #: How many jobs it can run at a time.
+        self.width: int = 1
+        self.entries = deque()
         #: The number of the oldest entry.
         self.first: int = 0
         #: The number from which on nothing is held back.
@@ -59,7 +66,29 @@ class Window:
         """The number that the next job will have."""
         return self.first + len(self.entries)
 
+    def hold(self, jobs: Iterable[Job]) -> None:
+        """Take note that it is being sent *jobs*."""
+        self.entries.extend(jobs)
+
     def at(self, number: int) -> Job | None:
         """Return the job of that number, None if it is answered, recalled or not sent yet."""
         place = number - self.first
         return self.entries[place] if 0 <= place < len(self.entries) else None
+
+
+class SiteWindow(Window):
+    """The jobs that a site of *width* workers holds, which it answers in any order."""
+
+    __slots__ = ()
+
+    entries: dict[Job, None]
+
+    def __init__(self, site: Any, width: int) -> None:
+        super().__init__(site, None)
+        self.width = width
+        self.starting = False
+        self.entries = {}
+
+    def hold(self, jobs: Iterable[Job]) -> None:
+        """Take note that it is being sent *jobs*."""
+        self.entries.update(dict.fromkeys(jobs))

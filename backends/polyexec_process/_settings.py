@@ -1,0 +1,74 @@
+"""What the options of an executor on processes come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polyexec.arguments import need_initializer, positive
+from polyexec.surroundings import Propagation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked options; *max_memory* is in bytes, *idle_timeout* in seconds."""
+
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    env: Mapping[str, str]
+    max_tasks: int | None
+    max_memory: int | None
+    idle_timeout: float | None
+    breaks: bool
+    propagation: Propagation | None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Settings:
+        """Check *options*; raises TypeError or ValueError."""
+        initializer, initargs = options.get("initializer"), options.get("initargs", ())
+        need_initializer(initializer, initargs)
+        lost = options.get("on_worker_lost", "replace")
+        if lost not in ("replace", "break"):
+            raise ValueError(f"on_worker_lost must be 'replace' or 'break', not {lost!r}")
+        return cls(
+            initializer,
+            tuple(initargs),
+            _checked_env(options),
+            _limit("max_tasks_per_child", options),
+            _limit("max_memory_per_child", options),
+            _seconds("idle_timeout", options.get("idle_timeout")),
+            lost == "break",
+            Propagation.of(options.get("propagate")),
+        )
+
+    def initialize(self) -> None:
+        """Call the initializer."""
+        if self.initializer is not None:
+            self.initializer(*self.initargs)
+
+
+def _limit(name: str, options: Mapping[str, Any]) -> int | None:
+    if options.get(name) is None:
+        return None
+    return positive(name, options[name], "leave it out for no limit")
+
+
+def _checked_env(options: Mapping[str, Any]) -> dict[str, str]:
+    env = dict(options.get("env") or {})
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"env must map strings to strings, not {name!r} to {value!r}")
+    return env
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}; None is no limit")
+    if value <= 0:
+        raise ValueError(f"{name} must be greater than 0 seconds, not {value!r}; None is no limit")
+    return float(value)

@@ -1,0 +1,180 @@
+"""The context `zmq`: a cluster's workers, of a private one if no other is named."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from polyexec import ClusterError, Context, capabilities, get_context
+from polyexec.cpus import usable_cpus
+from polyexec_zmq._embedded import ADDRESS, Embedded
+from polyexec_zmq._executor import ZmqExecutor
+from polyexec_zmq._hub import Hub
+
+if TYPE_CHECKING:
+    from polyexec_zmq._keys import Credentials
+
+#: How many seconds waits go on without a head.
+RECONNECT_TIMEOUT = 60.0
+
+
+class ZmqContext(Context):
+    """Workers of the cluster at *address*, or of a private one."""
+
+    name = "zmq"
+    capabilities = frozenset(
+        {
+            capabilities.INITIALIZER,
+            capabilities.ISOLATION,
+            capabilities.KILL_RUNNING,
+            capabilities.MAX_TASKS_PER_CHILD,
+            capabilities.MEMORY_LIMIT,
+            capabilities.MULTI_HOST,
+            capabilities.PRIORITIES,
+            capabilities.PROPAGATE,
+            capabilities.SURROUNDINGS,
+        }
+    )
+
+    def __init__(
+        self,
+        address: str | None = None,
+        credentials: Credentials | None = None,
+        patience: float = RECONNECT_TIMEOUT,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._options = options or {}
+        self._cluster = _clusters.join(self, address, credentials, patience)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuilt, (self._options,))
+
+    def hub(self) -> Hub:
+        """Return the connection to the cluster, which begins at the first call."""
+        return self._cluster.hub()
+
+    def Executor(self, max_workers: int | None = None, **options: Any) -> ZmqExecutor:
+        """Return an executor on the cluster's workers; options as for `ZmqExecutor`."""
+        return ZmqExecutor(self, max_workers, **options)
+
+    def default_workers(self) -> int:
+        """Return how many workers an executor has if not told: as many as there are CPUs."""
+        if self._cluster.address is None:
+            return usable_cpus()
+        self.hub().connect()
+        return max(int(self.hub().ask({"what": "cpus"})), 1)
+
+    def wanted_workers(self, count: int) -> int:
+        """Return how many workers an executor of *count* asks for."""
+        return count
+
+    def close(self) -> None:
+        """Leave the cluster, if no other context uses it; end it, if it is private."""
+        _clusters.leave(self)
+
+
+class Cluster:
+    """One cluster, as this program has it: the connection, and the process of a private one."""
+
+    def __init__(
+        self, address: str | None, credentials: Credentials | None, patience: float
+    ) -> None:
+        self.address: str | None = address
+        self._credentials = credentials
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._hub: Hub | None = None
+        self._embedded: Embedded | None = None
+        self.users: weakref.WeakSet[ZmqContext] = weakref.WeakSet()
+
+    def hub(self) -> Hub:
+        """Return the connection; a new one, if the last has failed."""
+        with self._lock:
+            if self._hub is None or self._hub.failure is not None:
+                self.close()
+                self._hub = self._open()
+            return self._hub
+
+    def _open(self) -> Hub:
+        if self.address is not None:
+            hub = Hub(self.address, self._credentials, self._patience)
+            hub.connect()
+            return hub
+        try:
+            self._embedded = Embedded(usable_cpus(), "forkserver", {})
+        except OSError as error:
+            raise ClusterError(f"no private cluster could be started: {error}") from error
+        hub = Hub(self._embedded.address, None, self._patience, self._embedded)
+        hub.start()
+        return hub
+
+    def close(self) -> None:
+        """End the connection, and what was started for it."""
+        with self._lock:
+            hub, self._hub = self._hub, None
+            embedded, self._embedded = self._embedded, None
+        if hub is not None:
+            hub.close()
+        if embedded is not None:
+            embedded.close()
+
+
+class Clusters:
+    """The clusters that this process uses, each by what its contexts name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._clusters: dict[Any, Cluster] = {}
+
+    def join(
+        self,
+        context: ZmqContext,
+        address: str | None,
+        credentials: Credentials | None,
+        patience: float,
+    ) -> Cluster:
+        """Return the cluster, for *context* to use."""
+        with self._lock:
+            key = (address, credentials, patience)
+            cluster = self._clusters.setdefault(key, Cluster(address, credentials, patience))
+            cluster.users.add(context)
+            return cluster
+
+    def leave(self, context: ZmqContext) -> None:
+        """Take note that *context* uses its cluster no more."""
+        with self._lock:
+            cluster = context._cluster
+            cluster.users.discard(context)
+            gone = not cluster.users
+            if gone:
+                for key in [key for key, value in self._clusters.items() if value is cluster]:
+                    del self._clusters[key]
+        if gone:
+            cluster.close()
+
+    def close(self) -> None:
+        """Leave all, for the program ends."""
+        for cluster in list(self._clusters.values()):
+            cluster.close()
+
+    def abandon(self) -> None:
+        """Forget the parent's, in this forked child; its sockets must not be closed here."""
+        _abandoned.append(list(self._clusters.values()))
+        self._lock = threading.RLock()
+        self._clusters = {}
+
+
+_abandoned: list[Any] = []
+_clusters = Clusters()
+atexit.register(_clusters.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_clusters.abandon)
+
+
+def _rebuilt(options: dict[str, Any]) -> Any:
+    """Return the context in another process, which has a cluster already if it is a worker."""
+    return get_context("zmq", **({} if os.environ.get(ADDRESS) else options))

@@ -1,0 +1,131 @@
+"""A private cluster: a head and a node in one process of their own, for one program.
+
+They listen on a socket in a folder that nobody else may look into. The process watches its program
+and goes when that has gone, however it ended; the workers go with it, and so does the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyexec_process.engine import current_directory, interpreter_command, watch_process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: How long the path of a socket may be.
+_LONGEST_PATH = 80
+_READY = b"r"
+
+
+class Embedded:
+    """The process, as its program sees it; *cpus* is how many workers it is good for."""
+
+    def __init__(self, cpus: int, method: str, extra: Mapping[str, str]) -> None:
+        folder = tempfile.gettempdir()
+        if len(folder) > _LONGEST_PATH:
+            folder = "/tmp"  # noqa: S108 - a folder of our own is made in it
+        self.folder: str = tempfile.mkdtemp(prefix="polyexec-", dir=folder)
+        self.address: str = f"ipc://{self.folder}/head"
+        self._sock, theirs = socket.socketpair()
+        arguments = (theirs.fileno(), os.getpid(), self.folder, cpus, method)
+        path = [entry or current_directory() or "" for entry in sys.path]
+        source = f"import sys; sys.path[:] = {path!r}; "
+        source += f"from polyexec_zmq._embedded import main; main(*{arguments!r})"
+        theirs.set_inheritable(True)
+        try:
+            self.pid: int = os.posix_spawn(
+                sys.executable,
+                interpreter_command(sys.executable, source),
+                {**os.environ, **extra},
+                setsigmask=(),
+                setsigdef=(signal.SIGINT,),
+            )
+        except BaseException:
+            self._sock.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+
+    def wait(self) -> bool:
+        """Return once it listens; False if it has failed."""
+        try:
+            return self._sock.recv(1) == _READY
+        except ConnectionResetError:
+            return False
+
+    def fileno(self) -> int:
+        """Return what is readable once it has ended."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """End it, and return once it has ended."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(ChildProcessError):  # somebody else waits for all children
+            os.waitpid(self.pid, 0)
+        self._sock.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main(fd: int, parent: int, folder: str, cpus: int, method: str) -> None:
+    """Be the head and the node of the process *parent*, until that is gone."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        with socket.socket(fileno=fd) as sock:
+            _serve(sock, parent, folder, cpus, method)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str) -> None:
+    from polyexec_zmq._loop import HeadLoop
+    from polyexec_zmq._node import Node
+
+    sock.set_inheritable(False)
+    address = f"ipc://{folder}/head"
+    loop = HeadLoop(address)
+    node = Node(
+        address,
+        None,
+        cpus=cpus,
+        method=method,
+        name="embedded",
+        env={ADDRESS: address},
+        context=loop.context,
+    )
+    node.start()
+    with contextlib.suppress(OSError):  # the program is gone already
+        sock.send(_READY)
+    loop.watch(sock.fileno(), lambda: False)
+    pidfd = watch_process(parent)
+    if pidfd is not None:
+        loop.watch(pidfd, lambda: False)
+    if os.getppid() == parent:
+        loop.run()
+    node.close()
+    loop.close()
+    loop.context.destroy(linger=0)
+
+
+#: The environment variable that tells workers of their cluster.
+ADDRESS = "POLYEXEC_ZMQ_ADDRESS"
+
+
+def is_private(folder: str) -> bool:
+    """Return whether nobody else may look into *folder*."""
+    status: Any = Path(folder).stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o077

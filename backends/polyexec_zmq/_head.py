@@ -1,0 +1,382 @@
+"""The head: knows who is there, and has each executor's scheduler place its jobs.
+
+It has no socket, no clock of its own and no thread: whoever drives it hands it letters, and sends
+those that it returns. Of what users have pickled it looks at nothing.
+
+A node that is silent for longer than the lease is lost, with all that it was sent; it will have
+killed its workers by then. A program that is silent for so long is gone, and what it wanted is
+dropped. A head that takes the place of another begins with what those who come to it have; it
+places nothing before it has heard of every node of the other's roster, or their leases are over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._inquiries import Inquiries
+from polyexec_zmq._members import HeadMember
+from polyexec_zmq._placement import spread
+from polyexec_zmq._versions import difference
+from polyexec_zmq._work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from polyexec_zmq._roster import Roster
+
+logger = logging.getLogger("polyexec.head")
+
+#: How many seconds a member may be silent, and how often it is to give a sign of life.
+LEASE: Final = 20.0
+BEAT: Final = 1.0
+#: How many bytes may wait for a member that takes nothing, before it is given up.
+MOST_WAITING: Final = 256 << 20
+
+_MALFORMED = (struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError)
+
+
+class Head:
+    """Members, and their executors; *send* sends a letter to a routing id."""
+
+    def __init__(
+        self,
+        send: Callable[[HeadMember, list[Any]], None],
+        *,
+        lease: float = LEASE,
+        versions: Mapping[str, Any],
+        roster: Roster | None = None,
+    ) -> None:
+        self._send_to = send
+        self.lease: float = lease
+        self._versions = versions
+        self.incarnation: str = os.urandom(8).hex()
+        self.members: dict[bytes, HeadMember] = {}
+        self._by_id: dict[int, HeadMember] = {}
+        self.works: dict[tuple[int, int], Work] = {}
+        self._dirty: set[Work] = set()
+        self._crowded: set[Work] = set()
+        self._roster = roster
+        self._awaited: set[int] = roster.nodes() if roster is not None else set()
+        self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
+        self.inquiries: Inquiries = Inquiries(self)
+        self.stopping: bool = False
+        self.refused: int = 0
+        self.malformed: int = 0
+        self._began: float | None = None
+        self._lost: list[dict[str, Any]] = []
+
+    # -- letters ---------------------------------------------------------------------------------
+
+    def receive(
+        self, rid: bytes, frames: list[Any], now: float, key: Callable[[], str]
+    ) -> list[Any] | None:
+        """Take a letter; return one for who sent it if he is no member.
+
+        *key* returns the name of the key that he has proven to have.
+        """
+        member = self.members.get(rid)
+        try:
+            kind, peer, number = wire.HEAD.unpack(frames[0])
+            if member is None:
+                if kind != wire.HELLO:
+                    return wire.letter(wire.UNKNOWN)
+                return self._join(rid, wire.from_json(frames[1]), now, key())
+            member.heard = now
+            if kind in wire.RELAYED:
+                self._relay(member, kind, peer, number, frames)
+            elif kind != wire.PING:
+                self._take(member, kind, peer, number, frames)
+        except _MALFORMED as error:
+            self.malformed += 1
+            who = "a stranger" if member is None else f"{member.role} {member.name}"
+            logger.warning("a letter of %s makes no sense, and is dropped: %r", who, error)
+        return None
+
+    def _relay(
+        self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
+    ) -> None:
+        other = self._by_id.get(peer)
+        if other is not None and other.is_node != member.is_node:
+            self.send(other.id, wire.letter(kind, member.id, number, *frames[1:]))
+
+    def _take(
+        self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
+    ) -> None:
+        if kind == wire.BYE:
+            self._leave(member, "it left")
+        elif kind == wire.ASK:
+            self.inquiries.ask(member, number, wire.from_json(frames[1]))
+        elif kind == wire.TELL:
+            self.inquiries.told(member, number, wire.from_json(frames[1]))
+        elif member.is_node:
+            self._from_node(member, kind, peer, number, frames)
+        else:
+            self._from_client(member, kind, peer, number, frames)
+
+    def send(self, member: int, letter: list[Any]) -> None:
+        """Send *letter* to a member, if it is there."""
+        found = self._by_id.get(member)
+        if found is not None:
+            self._send_to(found, letter)
+
+    # -- joining and leaving -----------------------------------------------------------------------
+
+    def _join(self, rid: bytes, hello: dict[str, Any], now: float, key: str) -> list[Any] | None:
+        known = self._by_id.get(hello["member"])
+        problem = self._problem(hello, known, key)
+        if problem is not None:
+            self.refused += 1
+            logger.warning("refused %s %s: %s", hello["role"], hello.get("name"), problem)
+            return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
+        if known is not None:
+            del self.members[known.rid]
+        member = HeadMember(rid, {**hello, "key": key}, now)
+        self.members[rid] = self._by_id[member.id] = member
+        self._awaited.discard(member.id)
+        # First of all, so that what is sent for it comes behind.
+        self._send_to(member, wire.letter(wire.WELCOME, 0, 0, wire.to_json(self._welcome())))
+        if member.is_node:
+            self._node_joined(member, hello, again=known is not None)
+        for work in self.works.values():
+            if work.client == member.id:
+                work.rejoined()
+        return None
+
+    def _problem(self, hello: dict[str, Any], known: HeadMember | None, key: str) -> str | None:
+        """Return why who says hello can't join, None if he can."""
+        if hello["role"] not in ("node", "client"):
+            return f"there are no members that are a {hello['role']!r}"
+        if not isinstance(hello["member"], int) or hello["member"] < 1:
+            return "a member has a number"
+        if self.stopping:
+            return "the head is stopping"
+        if known is not None and (known.key, known.role) != (key, hello["role"]):
+            return "there is a member of that number, which is somebody else"
+        return difference(self._versions, hello)
+
+    def _welcome(self) -> dict[str, Any]:
+        return {
+            "incarnation": self.incarnation,
+            "lease": self.lease / 2,
+            "fence": self.lease * 0.75,
+            "beat": min(BEAT, self.lease / 8),
+            "cpus": sum(node.cpus for node in self.nodes()),
+        }
+
+    def nodes(self) -> list[HeadMember]:
+        """Return the nodes."""
+        return [member for member in self._by_id.values() if member.is_node]
+
+    def _node_joined(self, node: HeadMember, hello: dict[str, Any], *, again: bool) -> None:
+        if self._roster is not None:
+            self._roster.add(node.id)
+        logger.info("node %s on %s joined, with %d CPUs", node.name, node.host, node.cpus)
+        told = {(each["client"], each["executor"]): each for each in hello["stations"]}
+        for key, station in told.items():
+            work = self.works.get(key)
+            if work is None:
+                self._orphans.setdefault(key, {})[node.id] = station
+            elif node.id in work.windows:
+                work.resume(node.id, station["jobs"], station["answered"])
+            else:
+                work.claim(node.id, station["width"], station["jobs"], station["answered"])
+        for key, work in self.works.items():
+            if again and key not in told and node.id in work.windows:
+                self._node_lost_work(node, work, "it has lost its workers")
+        self._place_all()
+
+    def _leave(self, member: HeadMember, why: str) -> None:
+        if member.gone:
+            return
+        member.gone = True
+        self.members.pop(member.rid, None)
+        if self._by_id.get(member.id) is member:
+            del self._by_id[member.id]
+        if member.is_node:
+            logger.warning("node %s on %s is gone: %s", member.name, member.host, why)
+            if self._roster is not None:
+                self._roster.remove(member.id)
+            self._lost.append({"node": member.name, "host": member.host, "why": why})
+            del self._lost[:-100]
+            for work in list(self.works.values()):
+                self._node_lost_work(member, work, why)
+            self.inquiries.left(member)
+            self._place_all()
+        else:
+            for work in [work for work in self.works.values() if work.client == member.id]:
+                self._drop(work)
+
+    def _node_lost_work(self, node: HeadMember, work: Work, why: str) -> None:
+        if node.id not in work.windows:
+            return
+        why = f"node {node.name!r} on host {node.host} was lost ({why})"
+        work.lose(node.id, {"node": node.name, "host": node.host, "why": why})
+        if work.closing is not None and not work.windows:
+            self._closed(work)
+        self._dirty.add(work)
+
+    def _drop(self, work: Work) -> None:
+        """End an executor whose program is gone."""
+        work.close(9)
+        self._forget(work)
+
+    def _forget(self, work: Work) -> None:
+        self.works.pop((work.client, work.number), None)
+        self._dirty.discard(work)
+        self._crowded.discard(work)
+
+    def _place_all(self) -> None:
+        """Share the nodes out anew."""
+        for work in self.works.values():
+            self._place(work)
+
+    def _place(self, work: Work) -> None:
+        if work.closing is None:
+            cpus = {node.id: node.cpus for node in self.nodes() if not node.draining}
+            work.place(spread(work.wanted, cpus))
+            self._dirty.add(work)
+
+    # -- what programs tell ------------------------------------------------------------------------
+
+    def _from_client(
+        self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
+    ) -> None:
+        work = self.works.get((member.id, number))
+        if kind == wire.OPEN:
+            if work is None:
+                self._open(member, number, wire.from_json(frames[1]), bytes(frames[2]))
+        elif work is not None:
+            self._for_work(work, kind, peer, frames)
+        elif kind == wire.CLOSE:
+            self.send(member.id, wire.letter(wire.CLOSED, 0, number))
+
+    def _for_work(self, work: Work, kind: int, peer: int, frames: list[Any]) -> None:
+        if kind == wire.JOBS:
+            work.accept(frames)
+            self._dirty.add(work)
+        elif kind == wire.ACK:
+            work.acknowledged(peer, frames)
+        elif kind == wire.CLOSE:
+            if work.close(wire.COUNT.unpack(frames[1])[0]):
+                self._closed(work)
+        else:
+            work.take(kind, frames)
+
+    def _open(self, member: HeadMember, number: int, spec: dict[str, Any], birth: bytes) -> None:
+        work = Work(member.id, number, spec, birth, self.send)
+        self.works[member.id, number] = work
+        for node, station in self._orphans.pop((member.id, number), {}).items():
+            if node in self._by_id:
+                work.claim(node, station["width"], station["jobs"], station["answered"])
+        self._place(work)
+
+    def _closed(self, work: Work) -> None:
+        self._forget(work)
+        self.send(work.client, wire.letter(wire.CLOSED, 0, work.number))
+
+    # -- what nodes tell ---------------------------------------------------------------------------
+
+    def _from_node(
+        self, node: HeadMember, kind: int, client: int, number: int, frames: list[Any]
+    ) -> None:
+        work = self.works.get((client, number))
+        if work is None:
+            return  # its program is gone, or has not come back yet
+        if kind == wire.ANSWERS:
+            self.send(client, work.answered(node.id, frames))
+            self._dirty.add(work)
+            if node.draining:
+                self._release(node)
+        elif kind == wire.WITHDRAWN:
+            work.withdrawn(wire.unpack_numbers(frames[1]))
+            self.send(client, wire.letter(kind, node.id, number, *frames[1:]))
+            self._dirty.add(work)
+        elif kind == wire.CLOSED:
+            if work.closed(node.id):
+                self._closed(work)
+        else:
+            raise ValueError(f"a node has no letters of kind {kind}")
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Place what can be placed, after some letters."""
+        if not self._dirty or self._awaited:
+            return
+        for work in self._dirty:
+            work.dispatch()
+            if len(work.windows) > 1:
+                self._crowded.add(work)
+        self._dirty.clear()
+
+    def look(self, now: float) -> float:
+        """Do what is due; return after how many seconds to come back."""
+        if self._began is None:
+            self._began = now
+        if self._awaited and now - self._began > self.lease:
+            logger.warning("%d nodes of the roster have not come back", len(self._awaited))
+            self._awaited.clear()
+        if self._orphans and now - self._began > 2 * self.lease:
+            self._drop_orphans()
+        for member in list(self._by_id.values()):
+            if now - member.heard > self.lease:
+                self._leave(member, f"nothing was heard of it for {self.lease:g} seconds")
+            elif now - member.spoke > BEAT:
+                self._send_to(member, wire.letter(wire.PING))
+        self._crowded = {work for work in self._crowded if work.recall(now)}
+        self.inquiries.look(now)
+        self.settle()
+        return 0.05 if self._crowded else min(BEAT, self.lease / 8)
+
+    def _drop_orphans(self) -> None:
+        """End what nodes have of programs that did not come back."""
+        for (client, number), stations in self._orphans.items():
+            for node in stations:
+                letter = wire.letter(wire.CLOSE, client, number, wire.COUNT.pack(9))
+                self.send(node, letter)
+        self._orphans.clear()
+
+    def drain(self, node: HeadMember) -> None:
+        """Give a node no more; it leaves when it has done what it has."""
+        node.draining = True
+        self._place_all()
+        self._release(node)
+
+    def _release(self, node: HeadMember) -> None:
+        """Let a node that is draining go, if it has nothing to do any more."""
+        held = sum(len(work.windows[node.id].entries) for work in self.works_at(node.id))
+        if node.draining and not held:
+            self._send_to(node, wire.letter(wire.BYE, 0, 0, wire.to_json("drained")))
+
+    def works_at(self, node: int) -> list[Work]:
+        """Return the executors that have workers there."""
+        return [work for work in self.works.values() if node in work.windows]
+
+    def waits_too_long(self, member: HeadMember) -> None:
+        """Give up a member that takes nothing."""
+        self._leave(member, "it does not read what it is sent")
+
+    def unreachable(self, member: HeadMember) -> None:
+        """Take note that a member's connection has ended; it has its lease to come back."""
+
+    def revoke(self, keys: Iterable[str]) -> None:
+        """Part with members whose keys are not accepted any more."""
+        gone = set(keys)
+        for member in [member for member in self._by_id.values() if member.key in gone]:
+            self._send_to(member, wire.letter(wire.BYE, 0, 0, wire.to_json("its key is revoked")))
+            self._leave(member, "its key was revoked")
+
+    def stop(self) -> None:
+        """Say goodbye to all."""
+        self.stopping = True
+        for member in list(self._by_id.values()):
+            self._send_to(member, wire.letter(wire.BYE, 0, 0, wire.to_json("the head stops")))
+
+    @property
+    def losses(self) -> list[dict[str, Any]]:
+        """The nodes that were lost last, and why."""
+        return list(self._lost)

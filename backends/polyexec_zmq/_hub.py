@@ -1,0 +1,200 @@
+"""A program's membership in a cluster: one line for all its executors there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec import ClusterError, ClusterLostError
+from polyexec.waiting import wait_in_slices
+from polyexec_process.engine import Parcel
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._bulk import Incoming, Outgoing
+from polyexec_zmq._line import Line
+from polyexec_zmq._versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polyexec_zmq._embedded import Embedded
+    from polyexec_zmq._keys import Credentials
+    from polyexec_zmq._remotepool import RemotePool
+
+#: How many seconds the head and its nodes may take to answer a question.
+_ANSWER: Final = 10.0
+
+
+def new_member() -> int:
+    """Return a number for a new member, which nobody has, or guesses."""
+    return int.from_bytes(os.urandom(8), "little") | 1
+
+
+class Hub:
+    """This program's connection to the cluster at *address*.
+
+    *patience*: how many seconds waits go on without a head.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: Credentials | None,
+        patience: float,
+        embedded: Embedded | None = None,
+    ) -> None:
+        self._embedded = embedded
+        self.member: int = new_member()
+        self.line: Line = Line(self, address, credentials, patience, embedded=embedded)
+        self.lock: threading.RLock = threading.RLock()
+        self.changed: threading.Condition = threading.Condition(self.lock)
+        self._pools: dict[int, RemotePool] = {}
+        self._pool_numbers = itertools.count(1)
+        self._questions = itertools.count(1)
+        self._answers: dict[int, Any] = {}
+        self._asked: dict[int, dict[str, Any]] = {}
+        #: The numbers of jobs: each attempt has its own, so that a stale one is nobody's.
+        self.job_numbers: itertools.count[int] = itertools.count(random.getrandbits(32) << 28)
+        self.outgoing: Outgoing = Outgoing(self.line.send)
+        self.incoming: Incoming = Incoming(self.line.send)
+        self.welcome: dict[str, Any] | None = None
+        self.failure: ClusterError | None = None
+        self._calls: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Begin to join."""
+        with self.lock:
+            if self.line.thread is None:
+                self.line.start()
+
+    def connect(self) -> None:
+        """Join; raises ClusterError if that can't be done."""
+        self.start()
+        with self.changed:
+            wait_in_slices(
+                partial(
+                    self.changed.wait_for,
+                    lambda: self.welcome is not None or self.failure is not None,
+                )
+            )
+            self.check()
+
+    def check(self) -> None:
+        """Raise ClusterError if the cluster is lost."""
+        if self.failure is not None:
+            error = type(self.failure)(*self.failure.args)
+            raise error from self.failure
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self.line.close()
+
+    # -- for executors ---------------------------------------------------------------------------
+
+    def add(self, pool: RemotePool) -> int:
+        """Take on *pool*, and return its number."""
+        with self.lock:
+            self.check()
+            number = next(self._pool_numbers)
+            self._pools[number] = pool
+            return number
+
+    def remove(self, number: int) -> None:
+        """Forget a pool that has ended."""
+        self._pools.pop(number, None)
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Have *call* called on the line's thread."""
+        self._calls.append(call)
+        self.line.wake()
+
+    def ask(self, question: dict[str, Any]) -> Any:
+        """Return the head's answer to *question*; raises ClusterError if there is none."""
+        number = next(self._questions)
+        with self.changed:
+            self.check()
+            self._asked[number] = question
+            self.line.wake()
+            wait_in_slices(
+                partial(
+                    self.changed.wait_for,
+                    lambda: number in self._answers or self.failure is not None,
+                ),
+                _ANSWER,
+            )
+            self._asked.pop(number, None)
+            if number not in self._answers:
+                self.check()
+                raise ClusterError(
+                    f"the head at {self.line.address} has not answered for {_ANSWER:g} seconds"
+                )
+            return self._answers.pop(number)
+
+    # -- the line's member -------------------------------------------------------------------------
+
+    def hello(self) -> dict[str, Any]:
+        """Return what to join with."""
+        return {"role": "client", "member": self.member, "pid": os.getpid(), **versions()}
+
+    def joined(self, welcome: dict[str, Any]) -> None:
+        """Tell all again that may not have arrived."""
+        with self.changed:
+            self.welcome = welcome
+            pools = list(self._pools.values())
+            self._questions_again()
+            self.changed.notify_all()
+        for pool in pools:
+            pool.rejoin()
+        self.incoming.resume()
+
+    def _questions_again(self) -> None:
+        for question in self._asked.values():
+            question.pop("sent", None)
+
+    def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
+        """Take a letter."""
+        if kind == wire.PULL:
+            self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
+        elif kind == wire.CHUNK:
+            self.incoming.arrived(peer, number, frames[1], frames[2])
+        elif kind == wire.DROP:
+            kept = self.outgoing.arrived(number)
+            if isinstance(kept, Parcel):
+                kept.note_use(kept=False)  # its memory may serve another
+        elif kind == wire.TELL:
+            with self.changed:
+                if number in self._asked:
+                    self._answers[number] = wire.from_json(frames[1])
+                    self.changed.notify_all()
+        elif (pool := self._pools.get(number)) is not None:
+            pool.receive(kind, peer, frames)
+
+    def flush(self) -> float | None:
+        """Send what there is."""
+        while self._calls:
+            self._calls.pop(0)()
+        with self.lock:
+            for number, question in self._asked.items():
+                if not question.get("sent"):
+                    self.line.send(wire.letter(wire.ASK, 0, number, wire.to_json(question)))
+                    question["sent"] = True
+            pools = list(self._pools.values())
+        waits = [wait for pool in pools if (wait := pool.flush()) is not None]
+        return min(waits, default=None)
+
+    def cut(self) -> None:
+        """Take note that the session has ended; the line begins another."""
+
+    def failed(self, error: ClusterError) -> None:
+        """Take note that the cluster is lost."""
+        with self.changed:
+            lost = self.welcome is not None
+            self.failure = ClusterLostError(f"the cluster is lost: {error}") if lost else error
+            pools = list(self._pools.values())
+            self.changed.notify_all()
+        lost_error = ClusterLostError(*self.failure.args)
+        for pool in pools:
+            pool.cluster_lost(lost_error)

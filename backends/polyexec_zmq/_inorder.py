@@ -1,0 +1,65 @@
+"""Outcomes after the log records that came before them, though handlers have their own thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec.surroundings import Handling, handle_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How many seconds pass, at most, before somebody looks whether a handler is stuck.
+_GLANCE: Final = 0.1
+
+
+class InOrder:
+    """One executor's; all but `join` is called on one thread, which *wake* wakes."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._handling = Handling()
+        self._lock = threading.Lock()
+        self._received = 0
+        self._handled = 0
+        self._calls: deque[tuple[int, Callable[[], object]]] = deque()
+
+    def handle(self, record: Any) -> None:
+        """Have a record handled."""
+        self._received += 1
+        self._handling.put(lambda: self._handle(bytes(record)))
+
+    def _handle(self, record: bytes) -> None:
+        try:
+            handle_record(record)
+        finally:
+            with self._lock:
+                self._handled += 1
+                wanted = bool(self._calls) and self._handled >= self._calls[0][0]
+            if wanted:
+                self._wake()
+
+    def call(self, call: Callable[[], object]) -> None:
+        """Call *call* once the records that have come are handled; at once if they are."""
+        if not self._calls and self._handled >= self._received:
+            call()
+        else:
+            with self._lock:
+                self._calls.append((self._received, call))
+
+    def look(self) -> float | None:
+        """Do what is due; return how many seconds may pass until the next look, None for any."""
+        while self._calls:
+            stuck = self._handling.stuck
+            with self._lock:
+                if self._calls[0][0] > self._handled and not stuck:
+                    return _GLANCE
+                _, call = self._calls.popleft()
+            call()
+        return None
+
+    def join(self) -> None:
+        """Return once all records are handled, unless a handler is stuck."""
+        self._handling.join()

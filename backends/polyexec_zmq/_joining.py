@@ -1,0 +1,62 @@
+"""What the options of a context, and the environment, say about which cluster to join, and how."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from polyexec_zmq._context import RECONNECT_TIMEOUT, ZmqContext
+from polyexec_zmq._embedded import ADDRESS
+from polyexec_zmq._keys import Credentials, read_connection_file
+
+#: The environment variable that names the file of address and keys.
+CONNECTION_FILE = "POLYEXEC_ZMQ_CONNECTION_FILE"
+
+
+def make_context(options: dict[str, Any]) -> ZmqContext:
+    """Return a context; raises TypeError, ValueError or ClusterError if *options* make no sense."""
+    patience = _seconds(options.get("reconnect_timeout", RECONNECT_TIMEOUT))
+    for module in options.get("ship", ()):
+        _ship(module)
+    address, credentials = where(options)
+    return ZmqContext(address, credentials, patience, options)
+
+
+def where(options: dict[str, Any]) -> tuple[str | None, Credentials | None]:
+    """Return the address and the keys that *options*, or else the environment, name."""
+    file = options.get("connection_file")
+    address = options.get("address")
+    if file is None and address is None:
+        file = os.environ.get(CONNECTION_FILE)
+        address = os.environ.get(ADDRESS)
+    credentials: Credentials | None = None
+    if file is not None:
+        connection = read_connection_file(file)
+        credentials = connection.credentials
+        address = address or connection.address
+    if address is None:
+        return None, None
+    if credentials is None and not address.startswith("ipc:") and not options.get("insecure"):
+        raise ValueError(
+            f"the cluster at {address} wants keys: pass connection_file=, the file that "
+            "`polyexec head` has written"
+        )
+    return address, credentials
+
+
+def _ship(module: Any) -> None:
+    """Have what a module defines travel with the tasks, for the nodes may not have it."""
+    import cloudpickle
+
+    if isinstance(module, str):
+        module = importlib.import_module(module)
+    cloudpickle.register_pickle_by_value(module)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"reconnect_timeout must be a number of seconds, not {value!r}")
+    if value <= 0:
+        raise ValueError(f"reconnect_timeout must be greater than 0 seconds, not {value!r}")
+    return float(value)

@@ -1,0 +1,358 @@
+"""A member's connection to its head: one thread, one socket, and a new session when it is cut.
+
+    member                                     head
+    HELLO: who I am, what I have           ->  known? in which version? with which key?
+                                           <-  WELCOME, or REFUSED: why
+    letters, and PING where there are none <-> letters, and PING
+    (cut, or silent for too long: a new socket, and from the beginning)
+
+A session is one connection of one socket, so that within it nothing is lost or comes twice; ZeroMQ
+does not get to connect a second time. What a session's end has swallowed is told again by both
+sides in the next one: whoever accepted something holds it until it hears that it has arrived.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import zmq
+
+from polyexec import ClusterError, JoinRefusedError
+from polyexec_zmq import _wire as wire
+
+if TYPE_CHECKING:
+    from polyexec_zmq._embedded import Embedded
+    from polyexec_zmq._keys import Credentials
+
+#: How many letters are read before something else is seen to.
+_SOME: Final = 64
+#: How many seconds pass between attempts to connect; from the first to the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+#: How many seconds a head may take to answer HELLO.
+_GREETING: Final = 5.0
+#: How long, in seconds, letters gather before the thread wakes, while there are very many.
+_MOMENT: Final = 0.001
+
+_CUT = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+
+
+class Member(Protocol):
+    """Who has a line; called on its thread."""
+
+    def hello(self) -> dict[str, Any]:
+        """Return what to join with."""
+
+    def joined(self, welcome: dict[str, Any]) -> None:
+        """Take note that a session has begun; what the last one may have lost is to be told."""
+
+    def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
+        """Take a letter."""
+
+    def flush(self) -> float | None:
+        """Send what there is; return how many seconds may pass until the next time, None: any."""
+
+    def cut(self) -> None:
+        """Take note that the session has ended."""
+
+    def failed(self, error: ClusterError) -> None:
+        """Take note that there will be no session any more."""
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return what a poller takes: 0 would have it not wait at all, over and over again."""
+    return max(int(seconds * 1000), 1)
+
+
+class Line:
+    """Connects *member* to the head at *address*, for as long as that can be reached.
+
+    *patience*: after how many seconds without a session it gives up, None for never; *credentials*
+    are its keys, None on a local socket; *embedded* is the head's process, if that is its own.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        address: str,
+        credentials: Credentials | None,
+        patience: float | None,
+        *,
+        context: zmq.Context[Any] | None = None,
+        embedded: Embedded | None = None,
+    ) -> None:
+        self._embedded = embedded
+        self._member = member
+        self.address: str = address
+        self._credentials = credentials
+        self._patience = patience
+        self._context = context or zmq.Context()
+        self._owns_context = context is None
+        self._sock: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
+        self._near, self._far = socket.socketpair()
+        for end in (self._near, self._far):
+            end.setblocking(False)  # noqa: FBT003 - its only signature
+        self._poller.register(self._near, zmq.POLLIN)
+        self._out: deque[list[Any]] = deque()
+        self._pid = os.getpid()
+        #: Whether a session is on, and whether the thread sleeps.
+        self.up: bool = False
+        self._was_up = False
+        self.resting: bool = False
+        self._closing = False
+        self._closes_at = 0.0
+        #: How many seconds of silence end a session, and how many pass between signs of life.
+        self.lease: float = 10.0
+        self.beat: float = 1.0
+        self._heard = self._spoke = 0.0
+        self.thread: threading.Thread | None = None
+
+    # -- for any thread ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin."""
+        self.thread = threading.Thread(target=self._run, name="polyexec-line", daemon=True)
+        self.thread.start()
+
+    def wake(self) -> None:
+        """Have the member's `flush` called soon."""
+        if self.resting:
+            self.resting = False
+            self._nudge()
+
+    def _nudge(self) -> None:
+        with contextlib.suppress(OSError):  # it has not read the last one yet, or has ended
+            self._far.send(b"!")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is the line's thread."""
+        return threading.current_thread() is self.thread
+
+    def close(self, patience: float = 2.0) -> None:
+        """Say goodbye, and end; what was sent before has left, if *patience* seconds suffice."""
+        self._closes_at = time.monotonic() + patience
+        self._closing = True
+        self._nudge()
+        if self.thread is not None and not self.is_current:
+            self.thread.join()
+
+    # -- on the thread ---------------------------------------------------------------------------
+
+    def send(self, letter: list[Any]) -> None:
+        """Send *letter*, once there is room for it; nothing if no session is on."""
+        if not self.up:
+            return
+        if self._out or not self._try(letter):
+            self._out.append(letter)
+
+    def _try(self, letter: list[Any]) -> bool:
+        assert self._sock is not None
+        try:
+            self._sock.send_multipart(letter, zmq.NOBLOCK, copy=letter[0][0] != wire.CHUNK)
+        except zmq.Again:
+            return False
+        self._spoke = time.monotonic()
+        return True
+
+    def _run(self) -> None:
+        error: ClusterError | None = None
+        try:
+            while not self._closing and error is None:
+                error = self._connect()
+                if error is None and not self._closing:
+                    self._serve()
+                    self._hang_up()
+                    self._member.cut()
+        except BaseException as defect:  # of ours: nobody must wait for ever because of it
+            import logging
+
+            logging.getLogger("polyexec").critical("the cluster's line failed", exc_info=True)
+            error = ClusterError(f"polyexec failed: {defect!r}")
+        self._hang_up()
+        self._near.close()
+        self._far.close()
+        if self._owns_context:
+            self._context.term()
+        if error is not None:
+            self._member.failed(error)
+
+    def _connect(self) -> ClusterError | None:
+        """Begin a session; return why there will be none, if so."""
+        if self._embedded is not None and (self._was_up or not self._embedded.wait()):
+            return ClusterError("the process of the private cluster has ended; make a new context")
+        pause, began = _FIRST_PAUSE, time.monotonic()
+        why = "nothing answers there"
+        while not self._closing:
+            self._open()
+            outcome = self._greet()
+            if outcome is None:
+                return None
+            self._hang_up()
+            if isinstance(outcome, ClusterError):
+                return outcome
+            why = outcome or why
+            if self._patience is not None and time.monotonic() - began > self._patience:
+                return ClusterError(
+                    f"no head at {self.address} within {self._patience:g} seconds: {why}; start "
+                    "one with `polyexec head`, or correct the address"
+                )
+            self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return None
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._closing and (left := deadline - time.monotonic()) > 0:
+            if self._poller.poll(_milliseconds(left)):
+                self._quieten()
+
+    def _open(self) -> None:
+        sock: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        sock.linger = 0
+        sock.reconnect_ivl = -1
+        sock.routing_id = b"\1" + os.urandom(16)
+        sock.sndhwm = sock.rcvhwm = 1000
+        sock.ipv6 = "[" in self.address
+        if self._credentials is not None:
+            self._credentials.be_client(sock)
+        self._monitor = sock.get_monitor_socket(_CUT | _REFUSED | _FAILED)
+        self._monitor.linger = 0
+        self._sock = sock
+        for each in (sock, self._monitor):
+            self._poller.register(each, zmq.POLLIN)
+        sock.connect(self.address)
+        sock.send_multipart(wire.letter(wire.HELLO, 0, 0, wire.to_json(self._member.hello())))
+
+    def _hang_up(self) -> None:
+        self.up = False
+        self._out.clear()
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        monitor, self._monitor = self._monitor, None
+        assert monitor is not None
+        self._poller.unregister(monitor)
+        self._poller.unregister(sock)
+        sock.disable_monitor()
+        monitor.close()
+        sock.close()
+
+    def _greet(self) -> ClusterError | str | None:
+        """Wait for WELCOME; return None, why not, or why never."""
+        assert self._sock is not None
+        deadline = time.monotonic() + _GREETING
+        while not self._closing:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "it takes connections, but does not answer as a head does"
+            events = dict(self._poller.poll(_milliseconds(left)))
+            if self._near.fileno() in events:
+                self._quieten()
+            if self._sock in events:
+                kind, frames = self._read_greeting()
+                if kind == wire.WELCOME:
+                    self._welcomed(wire.from_json(frames[1]))
+                    return None
+                if kind == wire.REFUSED:
+                    return JoinRefusedError(
+                        f"the head at {self.address} refuses: {wire.from_json(frames[1])['why']}"
+                    )
+            elif self._monitor in events and (failure := self._look_at_monitor()) is not None:
+                return failure
+        return "closed"
+
+    def _read_greeting(self) -> tuple[int, list[bytes]]:
+        assert self._sock is not None
+        frames = self._sock.recv_multipart()
+        return wire.HEAD.unpack(frames[0])[0], frames
+
+    def _welcomed(self, welcome: dict[str, Any]) -> None:
+        self.lease, self.beat = welcome["lease"], welcome["beat"]
+        self._heard = self._spoke = time.monotonic()
+        self.up = self._was_up = True
+        self._member.joined(welcome)
+
+    def _look_at_monitor(self) -> ClusterError | str | None:
+        """Return what has become of the connection, if it has ended."""
+        from zmq.utils.monitor import recv_monitor_message
+
+        assert self._monitor is not None
+        event = int(recv_monitor_message(self._monitor)["event"])
+        if event & _REFUSED:
+            return JoinRefusedError(
+                f"the head at {self.address} does not accept this key; have it added with "
+                "`polyexec keys add`, or use the connection file that belongs to that head"
+            )
+        if event & _FAILED:
+            return "what answers there has another server key, or is no head"
+        return "" if event & _CUT else None
+
+    # -- a session ---------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        """See to the session until it ends."""
+        assert self._sock is not None
+        while True:
+            self.resting = True  # first, for what comes while we flush must wake us
+            wait = self._member.flush()
+            self._send_more()
+            now = time.monotonic()
+            if self._closing and (not self._out or now > self._closes_at):
+                self._try(wire.letter(wire.BYE, 0, 0, wire.to_json("closed")))
+                self._sock.linger = 500
+                return
+            if now - self._heard > self.lease:
+                return
+            if now - self._spoke > self.beat:
+                self._try(wire.letter(wire.PING))
+            self._poller.modify(self._sock, zmq.POLLIN | (zmq.POLLOUT if self._out else 0))
+            limit = self.beat if wait is None else min(wait, self.beat)
+            events = dict(self._poller.poll(_milliseconds(limit)))
+            self.resting = False
+            if self._near.fileno() in events:
+                self._quieten()
+            if self._sock in events and not self._read():
+                return
+            if self._monitor in events and self._look_at_monitor() is not None:
+                self._read_rest()
+                return
+
+    def _quieten(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._near.recv(4096)
+
+    def _send_more(self) -> None:
+        while self._out and self._try(self._out[0]):
+            self._out.popleft()
+
+    def _read(self) -> bool:
+        """Take some letters; return False if the session is over."""
+        assert self._sock is not None
+        for _ in range(_SOME):
+            try:
+                frames: list[Any] = self._sock.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            kind, peer, number = wire.HEAD.unpack(frames[0])
+            if kind in (wire.UNKNOWN, wire.BYE):
+                return False
+            if kind != wire.PING:
+                self._member.receive(kind, peer, number, frames)
+        self._heard = time.monotonic()
+        return True
+
+    def _read_rest(self) -> None:
+        """Take what came before the connection ended."""
+        while self._sock is not None and self._sock.poll(0):
+            if not self._read():
+                return

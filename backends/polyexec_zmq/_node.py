@@ -1,0 +1,191 @@
+"""A node: the workers of one machine, for whichever programs the head sends it jobs of.
+
+A node that has not heard its head for most of the lease kills its workers, before the head gives
+it up and has others run what they had. It goes on trying to come back, with nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._bulk import Incoming, Outgoing
+from polyexec_zmq._hub import new_member
+from polyexec_zmq._line import Line
+from polyexec_zmq._station import Station
+from polyexec_zmq._versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import zmq
+
+    from polyexec import ClusterError
+    from polyexec_zmq._keys import Credentials
+
+
+class Node:
+    """Workers for the head at *address*; *cpus* says for how many it is good.
+
+    *env* is set in its workers, *method* is how they are born.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: Credentials | None,
+        *,
+        cpus: int,
+        method: str,
+        name: str,
+        env: Mapping[str, str],
+        patience: float | None = None,
+        resources: Mapping[str, float] | None = None,
+        worker_prefix: str = "ZmqProcess",
+        context: zmq.Context[Any] | None = None,
+    ) -> None:
+        self.member: int = new_member()
+        self.cpus: int = cpus
+        self.method: str = method
+        self.name: str = name
+        self.env: Mapping[str, str] = env
+        self.worker_prefix: str = worker_prefix
+        self._resources = dict(resources or {})
+        self.line: Line = Line(self, address, credentials, patience, context=context)
+        self.outgoing: Outgoing = Outgoing(self.line.send)
+        self.incoming: Incoming = Incoming(self.line.send)
+        self._stations: dict[tuple[int, int], Station] = {}
+        self._later: list[list[Any]] = []
+        self._drains = self._told_drain = False
+        self._lock = threading.Lock()
+        self._fence: threading.Timer | None = None
+        self._fence_after = 0.0
+        #: Why it has ended, once it has.
+        self.failure: ClusterError | None = None
+        self.ended: threading.Event = threading.Event()
+        self.left: bool = False
+
+    def start(self) -> None:
+        """Join."""
+        self.line.start()
+
+    def drain(self) -> None:
+        """Leave once what runs has ended."""
+        self._drains = True
+        self.line.wake()
+
+    def close(self) -> None:
+        """End, with all workers."""
+        self.line.close()
+        self._kill_all()
+        self.ended.set()
+
+    # -- the line's member -------------------------------------------------------------------------
+
+    def hello(self) -> dict[str, Any]:
+        """Return what to join with."""
+        return {
+            "role": "node",
+            "member": self.member,
+            "name": self.name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "cpus": self.cpus,
+            "memory": _memory(),
+            "resources": self._resources,
+            "draining": self._drains,
+            "stations": [station.inventory() for station in self._stations.values()],
+            **versions(),
+        }
+
+    def joined(self, welcome: dict[str, Any]) -> None:
+        """Tell all again that may not have arrived."""
+        with self._lock:
+            fence, self._fence = self._fence, None
+        if fence is not None:
+            fence.cancel()
+        self._fence_after = welcome["fence"]
+        for station in self._stations.values():
+            station.resend()
+        self.incoming.resume()
+
+    def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
+        """Take a letter."""
+        if kind == wire.PULL:
+            self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
+        elif kind == wire.CHUNK:
+            self.incoming.arrived(peer, number, frames[1], frames[2])
+        elif kind == wire.DROP:
+            self.outgoing.arrived(number)
+        elif kind == wire.ASK:
+            self._answer(number, wire.from_json(frames[1]))
+        elif kind == wire.OPEN:
+            if (peer, number) not in self._stations:
+                spec = wire.from_json(frames[1])
+                self._stations[peer, number] = Station(self, peer, number, spec, frames[2])
+        elif (station := self._stations.get((peer, number))) is not None:
+            station.take(kind, frames)
+        elif kind == wire.CLOSE:
+            self.line.send(wire.letter(wire.CLOSED, peer, number))
+
+    def _answer(self, number: int, question: dict[str, Any]) -> None:
+        station = self._stations.get((question["client"], question["executor"]))
+        if station is None:
+            self.line.send(wire.letter(wire.TELL, 0, number, wire.to_json([])))
+            return
+
+        def answer() -> None:  # on a thread of its own, for it waits for workers being born
+            workers = wire.to_json(station.describe())
+            self._later.append(wire.letter(wire.TELL, 0, number, workers))
+            self.line.wake()
+
+        threading.Thread(target=answer, name="polyexec-describing", daemon=True).start()
+
+    def flush(self) -> float | None:
+        """Send what there is."""
+        while self._later:
+            self.line.send(self._later.pop(0))
+        if self._drains and not self._told_drain:
+            self._told_drain = True
+            question = wire.to_json({"what": "drain", "node": self.name})
+            self.line.send(wire.letter(wire.ASK, 0, 1, question))
+        waits = [station.flush() for station in list(self._stations.values())]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def forget(self, station: Station) -> None:
+        """Forget a station whose workers have ended."""
+        self._stations.pop((station.client, station.number), None)
+        if not any(client == station.client for client, _ in self._stations):
+            self.outgoing.release(station.client)
+
+    def cut(self) -> None:
+        """Take note that the session has ended; a time begins in which it may come back."""
+        if self._fence_after:
+            timer = threading.Timer(self._fence_after - self.line.lease, self._kill_all)
+            timer.daemon = True
+            with self._lock:
+                self._fence = timer
+            timer.start()
+
+    def _kill_all(self) -> None:
+        """Kill all workers, for somebody else may be told to do what they do."""
+        stations, self._stations = list(self._stations.values()), {}
+        for station in stations:
+            station.close(signal.SIGKILL)
+        for station in stations:
+            station.pool.join()
+
+    def failed(self, error: ClusterError) -> None:
+        """Take note that the head is lost for good."""
+        self.failure = error
+        self._kill_all()
+        self.ended.set()
+
+
+def _memory() -> int:
+    """Return how many bytes of memory the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,27 @@
+"""What makes the context `zmq`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polyexec import hookimpl
+from polyexec.arguments import reject_unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from polyexec import Context
+
+__all__ = ["polyexec_create_context"]
+
+
+@hookimpl
+def polyexec_create_context(name: str, options: Mapping[str, Any]) -> Context:
+    """Make a context on a cluster; `_joining` says what its options are."""
+    reject_unknown(f"get_context({name!r})", options, _OPTIONS)
+    from polyexec_zmq._joining import make_context
+
+    return make_context(dict(options))
+
+
+_OPTIONS = ("address", "connection_file", "insecure", "reconnect_timeout", "ship")

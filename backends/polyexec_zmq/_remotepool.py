@@ -1,0 +1,540 @@
+"""One executor's pool, of workers that are elsewhere: an engine whose jobs go to a cluster's head.
+
+The program holds every job until it has heard how that ended. So it alone knows what is to be run
+again, and a head that has lost its memory is told all that it does not know. An attempt has a
+number of its own: what comes late, of one that was given up, is nobody's.
+
+To the head go no more than so many jobs at a time; the others wait here, in the order in which
+they are to go. A job that the head has can't be taken back without asking.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec.scheduling import LOST as NODE_LOST
+from polyexec.scheduling import Job
+from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
+from polyexec.scheduling.ready import ReadyJobs
+from polyexec.waiting import wait_in_slices
+from polyexec_process.engine import Lost, Parcel
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._inorder import InOrder
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+    from polyexec import ClusterLostError
+    from polyexec_process.engine import Blob, Crew
+    from polyexec_zmq._hub import Hub
+
+#: How many jobs the head has at a time, how many bytes of them, and how many go into a letter.
+MOST_JOBS: Final = 4096
+MOST_BYTES: Final = 32 << 20
+BATCH: Final = 256
+#: After how many letters, or seconds, a node hears that they have come.
+_ACKNOWLEDGE: Final = 16
+_ACKNOWLEDGE_AFTER: Final = 0.2
+
+
+class _Sent:
+    """A job that the head has, as it was sent."""
+
+    __slots__ = ("begun", "body", "flags", "job")
+
+    def __init__(self, job: Job, flags: int, body: bytes) -> None:
+        self.job = job
+        self.flags = flags
+        self.body = body
+        self.begun = False
+
+
+class RemotePool:
+    """The workers of one executor, as *hub* reaches them; *spec* and *birth* say what they are."""
+
+    def __init__(
+        self, hub: Hub, crew: Crew, spec: dict[str, Any], birth: Callable[[], bytes]
+    ) -> None:
+        self._hub = hub
+        self._crew = crew
+        self._spec = spec
+        self._birth = birth
+        self._born = b""
+        self.lock: threading.RLock = threading.RLock()
+        self.changed: threading.Condition = threading.Condition(self.lock)
+        self._number: int | None = None
+        self._ready = ReadyJobs()
+        self._jobs: dict[int, _Sent] = {}
+        self._bytes = 0
+        self._letters: deque[list[Any]] = deque()
+        self._taught: set[int] = set()
+        self._tables: dict[int, bytes] = {}
+        #: Numbers of shared objects that are no more; whichever thread dropped them put them here.
+        self.obsolete: deque[int] = deque()
+        #: The workers' names, by node and number.
+        self._names: dict[tuple[int, int], str] = {}
+        self._withdrawing: set[int] = set()
+        self._killing: set[int] = set()
+        self._stopped: set[Job] = set()
+        self._unacknowledged: dict[int, tuple[int, int]] = {}
+        self._acknowledged_at = 0.0
+        self._in_order = InOrder(hub.line.wake)
+        self._closing: int | None = None
+        self.closed: bool = False
+
+    # -- the engine --------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Take on *job*; any thread may call."""
+        with self.lock:
+            if self._closing:
+                job.state = ENDED
+            else:
+                self._open()
+                self._ready.append(job)
+        if job.state == ENDED:
+            self._crew.stopped(job)
+        else:
+            self._hub.line.wake()
+
+    def want_worker(self) -> None:
+        """Have the workers started."""
+        with self.lock:
+            self._open()
+        self._hub.line.wake()
+
+    start_workers = want_worker
+
+    def _open(self) -> None:
+        if self._number is None:
+            self._hub.check()
+            self._born = self._birth()
+            self._number = self._hub.add(self)
+            self._letters.append(self._opening())
+
+    def _opening(self) -> list[Any]:
+        return wire.letter(wire.OPEN, 0, self._number or 0, wire.to_json(self._spec), self._born)
+
+    def withdraw(self, job: Job) -> bool:
+        """Take back *job*; return False if it may have begun."""
+        with self.changed:
+            if self._withdrawn_here(job):
+                return True
+            number = job.place
+            sent = self._jobs.get(number)
+            if sent is None or sent.begun or self._hub.line.is_current or not self._hub.line.up:
+                return False
+            self._ask_back([number])
+            return job.state == WITHDRAWN
+
+    def _withdrawn_here(self, job: Job) -> bool:
+        if job.state == QUEUED and job.place is None:
+            job.state = WITHDRAWN
+            self._ready.forget_one()
+        return job.state == WITHDRAWN
+
+    def withdraw_all(self) -> None:
+        """Take back all that has not begun, so that `withdraw` need not ask for each."""
+        with self.changed:
+            numbers = [number for number, sent in self._jobs.items() if not sent.begun]
+            if numbers and self._hub.line.up and not self._hub.line.is_current:
+                self._ask_back(numbers)
+
+    def _ask_back(self, numbers: list[int]) -> None:
+        self._withdrawing.update(numbers)
+        self._send(wire.WITHDRAW, wire.pack_numbers(numbers))
+        wait_in_slices(
+            partial(
+                self.changed.wait_for,
+                lambda: not self._withdrawing.intersection(numbers) or self.closed,
+            )
+        )
+
+    def may_repeat(self, job: Job, reason: int) -> bool:
+        """Return whether *job*, which has ended, may be submitted again, and count that."""
+        with self.lock:
+            return not self._closing and job.repeat(reason)
+
+    def kill(self, job: Job) -> bool:
+        """Stop *job* if it runs, and return once it is known whether that is what ended it."""
+        with self.changed:
+            number = job.place
+            if number not in self._jobs or self._hub.line.is_current:
+                return False
+            self._killing.add(number)
+            self._send(wire.KILL, wire.pack_numbers([number]))
+            wait_in_slices(
+                partial(self.changed.wait_for, lambda: number not in self._jobs or self.closed)
+            )
+            killed = job in self._stopped
+            self._stopped.discard(job)
+            return killed
+
+    def stop(self) -> None:
+        """End the workers once they have done what they have."""
+        self._close(0)
+
+    def terminate(self, signum: signal.Signals) -> None:
+        """Have all workers killed by *signum*; what they have ends as stopped."""
+        self._close(signum)
+
+    def _close(self, signum: int) -> None:
+        with self.changed:
+            if self._closing is None or (signum and not self._closing):
+                self._closing = signum
+                if self._number is None:
+                    self.closed = True
+                    self.changed.notify_all()
+                else:
+                    self._send(wire.CLOSE, wire.COUNT.pack(signum))
+            waiting = self._take_waiting() if signum else []
+        for job in waiting:
+            self._crew.stopped(job)
+
+    def _take_waiting(self) -> list[Job]:
+        waiting = []
+        while (job := self._ready.first()) is not None:
+            self._ready.take()
+            job.state = ENDED
+            waiting.append(job)
+        return waiting
+
+    def join(self) -> None:
+        """Return once all has ended."""
+        if self._hub.line.is_current:
+            return
+        with self.changed:
+            wait_in_slices(partial(self.changed.wait_for, lambda: self.closed))
+        self._in_order.join()
+
+    def processes(self) -> dict[int, Any]:
+        """Return nothing: the workers are no processes of this one."""
+        return {}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what is known of each worker."""
+        if self._number is None or self.closed:
+            return []
+        workers: list[dict[str, Any]] = self._hub.ask({"what": "workers", "executor": self._number})
+        with self.lock:
+            for worker in workers:
+                sent = self._jobs.get(worker["task"])
+                worker["task"] = None if sent is None else sent.job.owner.name
+        return workers
+
+    def abandon(self) -> None:
+        """Let go of what is the parent's, in this forked child."""
+        self.closed = True
+
+    def _send(self, kind: int, *frames: Any) -> None:
+        self._letters.append(wire.letter(kind, 0, self._number or 0, *frames))
+        self._hub.line.wake()
+
+    # -- to the head; on the line's thread ---------------------------------------------------------
+
+    def rejoin(self) -> None:
+        """Tell a head again what it may not know, or have lost."""
+        with self.lock:
+            if self._number is None or self.closed:
+                return
+            self._letters.clear()
+            self._taught.clear()
+            send = self._hub.line.send
+            send(self._opening())
+            numbers = list(self._jobs)
+            for start in range(0, len(numbers), BATCH):
+                self._send_jobs(numbers[start : start + BATCH])
+            for kind, asked in ((wire.WITHDRAW, self._withdrawing), (wire.KILL, self._killing)):
+                if asked:
+                    send(wire.letter(kind, 0, self._number, wire.pack_numbers(asked)))
+            if self._closing is not None:
+                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
+
+    def flush(self) -> float | None:
+        """Send what there is; return how many seconds may pass until the next time, None: any."""
+        wait = self._in_order.look()
+        if not self._hub.line.up:
+            return wait
+        with self.lock:
+            while self._letters:
+                self._hub.line.send(self._letters.popleft())
+            if self.obsolete:
+                gone = [self.obsolete.popleft() for _ in range(len(self.obsolete))]
+                self._unshare(gone)
+            while self._ready and len(self._jobs) < MOST_JOBS and self._bytes < MOST_BYTES:
+                self._send_jobs(self._next_jobs())
+        return self._acknowledge(wait)
+
+    def _next_jobs(self) -> list[int]:
+        numbers: list[int] = []
+        while len(numbers) < BATCH and (job := self._ready.first()) is not None:
+            self._ready.take()
+            number = next(self._hub.job_numbers)
+            flags, body = self._body(job)
+            job.state, job.place = ASSIGNED, number
+            self._jobs[number] = _Sent(job, flags, body)
+            self._bytes += len(body)
+            numbers.append(number)
+            if self._bytes > MOST_BYTES:
+                break
+        return numbers
+
+    def _body(self, job: Job) -> tuple[int, bytes]:
+        """Return how *job*'s call is sent, and what stands for it."""
+        _, call, needs = job.payload
+        flags = 0
+        if type(call) is Parcel:
+            call = self._hub.outgoing.hold(call.pieces, call)
+            flags = wire.BULK_CALL
+        if needs is None:
+            return flags, call
+        parts = [wire.COUNT.pack(len(needs))]
+        for blob in needs:
+            table = self._table(blob)
+            parts += [wire.PART.pack(blob.number, len(table)), table]
+        return flags | wire.REFERS, b"".join([*parts, call])
+
+    def _table(self, blob: Blob) -> bytes:
+        table = self._tables.get(blob.number)
+        if table is None:
+            # Each node asks for it, so it is kept until it is no more.
+            table = self._hub.outgoing.hold(blob.parcel.pieces, blob.parcel, lasting=True)
+            self._tables[blob.number] = table
+            blob.holders.add(self)
+        return table
+
+    def _unshare(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._hub.outgoing.end(self._tables.pop(number))
+        letter = wire.letter(wire.UNSHARE, 0, self._number or 0, wire.pack_numbers(numbers))
+        self._hub.line.send(letter)
+
+    def _send_jobs(self, numbers: list[int]) -> None:
+        entries: list[bytes] = []
+        bodies: list[bytes] = []
+        for number in numbers:
+            sent = self._jobs[number]
+            job = sent.job
+            if job.kind > 0 and job.kind not in self._taught:
+                self._taught.add(job.kind)
+                self._teach(job)
+            entries.append(
+                wire.JOB.pack(
+                    number,
+                    job.kind,
+                    len(sent.body),
+                    job.priority,
+                    sent.flags | (wire.BEGUN if sent.begun else 0),
+                    0,
+                    job.timeout or 0.0,
+                )
+            )
+            bodies.append(sent.body)
+        self._hub.line.send(
+            wire.letter(wire.JOBS, 0, self._number or 0, b"".join(entries), b"".join(bodies))
+        )
+
+    def _teach(self, job: Job) -> None:
+        number = wire.COUNT.pack(job.kind)
+        self._hub.line.send(
+            wire.letter(wire.FUNCTION, 0, self._number or 0, number, job.payload[0])
+        )
+
+    def _acknowledge(self, wait: float | None) -> float | None:
+        """Let the nodes know what has come, now and then."""
+        if not self._unacknowledged:
+            return wait
+        left = self._acknowledged_at + _ACKNOWLEDGE_AFTER - time.monotonic()
+        for node, (count, newest) in list(self._unacknowledged.items()):
+            if count >= _ACKNOWLEDGE or left <= 0:
+                number = self._number or 0
+                self._hub.line.send(wire.letter(wire.ACK, node, number, wire.NUMBER.pack(newest)))
+                del self._unacknowledged[node]
+        if not self._unacknowledged or left <= 0:
+            self._acknowledged_at = time.monotonic()
+            return wait
+        return left if wait is None else min(wait, left)
+
+    # -- from the head; on the line's thread -------------------------------------------------------
+
+    def receive(self, kind: int, peer: int, frames: list[Any]) -> None:
+        """Take a letter."""
+        takes = _TAKES.get(kind)
+        if takes is not None:
+            takes(self, peer, frames)
+
+    def _take_answers(self, node: int, frames: list[Any]) -> None:
+        (seq,) = wire.NUMBER.unpack_from(frames[1])
+        count, _ = self._unacknowledged.get(node, (0, 0))
+        self._unacknowledged[node] = (count + 1, seq)
+        begun: dict[int, list[Job]] = {}
+        answered: list[tuple[Job, int, float, memoryview]] = []
+        bodies, at = memoryview(frames[2]), 0
+        with self.lock:
+            for number, status, micros, worker, length in wire.ANSWER.iter_unpack(
+                memoryview(frames[1])[wire.NUMBER.size :]
+            ):
+                body = bodies[at : at + length]
+                at += length
+                sent = self._forget(number)
+                if sent is None:
+                    continue  # it was given up
+                if not sent.begun and status != wire.STOPPED:
+                    begun.setdefault(worker, []).append(sent.job)
+                answered.append((sent.job, status, micros * 1e-6, body))
+            if self._withdrawing or self._killing:
+                self._note_ends(answered)
+        for worker, jobs in begun.items():
+            self._crew.started(jobs, self._names.get((node, worker), ""))
+        for job, status, seconds, body in answered:
+            if status & wire.BULK_VALUE:
+                self._fetch(node, job, status & ~wire.BULK_VALUE, seconds, body)
+            else:
+                self._in_order.call(partial(self._tell, job, status, seconds, body, ()))
+
+    def _forget(self, number: int) -> _Sent | None:
+        sent = self._jobs.pop(number, None)
+        if sent is not None:
+            self._bytes -= len(sent.body)
+            sent.job.state, sent.job.place = ENDED, None
+        return sent
+
+    def _note_ends(self, answered: list[tuple[Job, int, float, memoryview]]) -> None:
+        self._withdrawing.intersection_update(self._jobs)
+        stopped = [job for job, status, *_ in answered if status == wire.STOPPED]
+        if self._killing:
+            self._stopped.update(stopped)
+            self._killing.intersection_update(self._jobs)
+        self.changed.notify_all()
+
+    def _tell(self, job: Job, status: int, seconds: float, data: Any, buffers: Any) -> None:
+        if status == wire.STOPPED:
+            self._crew.stopped(job)
+        elif status == wire.TIMED_OUT:
+            self._crew.timed_out(job)
+        elif status == wire.DIED:
+            self._crew.lost(job, Lost(**wire.from_json(data)))
+        else:
+            self._crew.ended(job, (status, seconds, data, buffers))
+
+    def _fetch(self, node: int, job: Job, status: int, seconds: float, table: Any) -> None:
+        """Get a large value, and tell it then."""
+
+        def done(pieces: list[memoryview]) -> None:
+            self._in_order.call(partial(self._tell, job, status, seconds, pieces[0], pieces[1:]))
+
+        def lost(why: str) -> None:
+            self._crew.lost(job, _lost(why))
+
+        self._hub.incoming.pull(node, table, _room, done, lost)
+
+    def _note_started(self, frames: list[Any]) -> None:
+        worker, numbers = bytes(frames[1]).decode(), wire.unpack_numbers(frames[2])
+        if not worker:
+            self._note_unstarted(numbers)
+            return
+        begun: list[Job] = []
+        with self.lock:
+            for number in numbers:
+                sent = self._jobs.get(number)
+                if sent is None:
+                    continue
+                if sent.begun:
+                    sent.job.owner.future.worker = worker
+                else:
+                    sent.begun = True
+                    begun.append(sent.job)
+        if begun:
+            self._crew.started(begun, worker)
+
+    def _note_unstarted(self, numbers: tuple[int, ...]) -> None:
+        with self.lock:
+            back = [sent for number in numbers if (sent := self._jobs.get(number)) is not None]
+            back = [sent for sent in back if sent.begun]
+            for sent in back:
+                sent.begun = False
+        self._crew.unstarted([sent.job for sent in back])
+
+    def _note_withdrawn(self, frames: list[Any]) -> None:
+        taken, kept = map(wire.unpack_numbers, frames[1:])
+        with self.changed:
+            for number in taken:
+                sent = self._forget(number)
+                if sent is not None:
+                    sent.job.state = WITHDRAWN
+            self._withdrawing.difference_update(taken, kept)
+            self.changed.notify_all()
+
+    def _note_lost(self, node: int, frames: list[Any]) -> None:
+        how, numbers = wire.from_json(frames[1]), wire.unpack_numbers(frames[2])
+        with self.changed:
+            lost = [sent for number in numbers if (sent := self._forget(number)) is not None]
+            self._unacknowledged.pop(node, None)
+            self._withdrawing.intersection_update(self._jobs)
+            self._killing.intersection_update(self._jobs)
+            self.changed.notify_all()
+        unbegun = [sent.job for sent in lost if not sent.begun]
+        if unbegun:
+            self._crew.started(unbegun, how["node"])
+        for sent in lost:
+            self._in_order.call(partial(self._crew.lost, sent.job, _lost(how["why"], how["host"])))
+        self._hub.incoming.lose(node, how["why"])
+
+    def _take_event(self, node: int, frames: list[Any]) -> None:
+        event = wire.from_json(frames[1])
+        if event["what"] == "worker_started":
+            name = event["worker"]
+            self._names[node, int(name.rpartition("-")[2])] = name
+        self._in_order.call(partial(self._note_event, event))
+
+    def _note_event(self, event: dict[str, Any]) -> None:
+        what = event["what"]
+        if what == "worker_started":
+            self._crew.worker_started(event["worker"])
+        elif what == "worker_lost":
+            self._crew.worker_lost(Lost(**event["lost"]), event["job"] or None)
+        elif what == "unprepared":
+            self._crew.unprepared(event["worker"], bytes.fromhex(event["error"]))
+        elif what == "barren":
+            self._crew.barren(event["why"])
+
+    def _note_closed(self) -> None:
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        self._hub.remove(self._number or 0)
+
+    def cluster_lost(self, error: ClusterLostError) -> None:
+        """Fail all that has not ended, for there is no cluster any more."""
+        with self.changed:
+            self.closed = True
+            self._jobs.clear()
+            self._withdrawing.clear()
+            self._killing.clear()
+            self.changed.notify_all()
+        self._crew.broken(error)
+
+
+def _lost(why: str, host: str | None = None) -> Lost:
+    return Lost("", None, None, host=host, reason=NODE_LOST, why=why)
+
+
+def _room(sizes: list[int]) -> list[memoryview]:
+    return [memoryview(bytearray(size)) for size in sizes]
+
+
+#: What is done with letters, by their kind.
+_TAKES: Final[dict[int, Callable[[RemotePool, int, list[Any]], None]]] = {
+    wire.ANSWERS: RemotePool._take_answers,
+    wire.RECORD: lambda pool, _, frames: pool._in_order.handle(frames[1]),
+    wire.STARTED: lambda pool, _, frames: pool._note_started(frames),
+    wire.WITHDRAWN: lambda pool, _, frames: pool._note_withdrawn(frames),
+    wire.LOST: RemotePool._note_lost,
+    wire.EVENT: RemotePool._take_event,
+    wire.CLOSED: lambda pool, _, __: pool._note_closed(),
+}

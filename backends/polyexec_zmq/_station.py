@@ -1,0 +1,437 @@
+"""One executor's workers on a node: a local pool, whose client is a program far away.
+
+What the pool tells is gathered, in order, until the line's thread sends it. Answers are kept until
+the program has acknowledged them, for neither a cut connection nor a head that dies may lose one.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec.scheduling import Job
+from polyexec.serialization import LARGE
+from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, Lost, Parcel, Store
+from polyexec_process.frames import PASSED_OVER
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._remotebirth import RemoteBirth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from polyexec_zmq._node import Node
+
+#: How many answers go into a letter.
+_BATCH: Final = 256
+#: For how many seconds a start is kept back, for most tasks have ended by then.
+_START_AFTER: Final = 0.004
+
+
+class StationTask:
+    """Who owns a job here; *name* is its number, which its program knows it by."""
+
+    __slots__ = ("answered", "blobs", "name", "told", "worker")
+
+    def __init__(self, number: int) -> None:
+        self.name = number
+        #: The number of the worker that has it, 0 if none, and what its program knows of that.
+        self.worker = self.told = 0
+        self.answered = False
+        self.blobs = 0
+
+
+class Station:
+    """The workers of the executor *number* of the program *client* on *node*."""
+
+    def __init__(
+        self, node: Node, client: int, number: int, spec: dict[str, Any], birth: bytes
+    ) -> None:
+        self._node = node
+        self.client: int = client
+        self.number: int = number
+        self.width: int = spec["width"]
+        self._birth = birth
+        self._cpus = max(node.cpus // max(self.width, 1), 1)
+        self.jobs: dict[int, Job] = {}
+        self._functions: dict[int, bytes] = {}
+        self._blobs: dict[int, Blob] = {}
+        #: What waits for a shared object that is on its way.
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        self._arguments = Store()
+        self._kept = Store()
+        self._out: deque[tuple[Any, ...]] = deque()
+        self._starts: deque[tuple[float, StationTask]] = deque()
+        self._numbers: dict[str, int] = {}
+        self._seq = 0
+        self._unacknowledged: deque[tuple[int, list[Any], list[int]]] = deque()
+        self._fatal: bytes | None = None
+        self.closing: bool = False
+        self.pool: LocalPool = LocalPool(
+            max(self.width, 1),
+            self,
+            lambda: Births(node.method, None, {**node.env, **spec["env"]}, [], self._cpus),
+            self._prepare,
+            node.worker_prefix,
+            max_tasks=spec["max_tasks"],
+            max_memory=spec["max_memory"],
+            idle_timeout=spec["idle_timeout"],
+            handle_record=self._record,
+        )
+
+    def _prepare(self, name: str) -> bytes:
+        return pickle.dumps(RemoteBirth(name, self._node.method, self._cpus, self._birth))
+
+    # -- what the head tells; on the line's thread -------------------------------------------------
+
+    def take(self, kind: int, frames: list[Any]) -> None:
+        """Take a letter."""
+        takes = _TAKES.get(kind)
+        if takes is not None:
+            takes(self, frames)
+
+    def resize(self, width: int) -> None:
+        """Have so many workers."""
+        self.width = width
+        if not width:
+            self.recall(len(self.jobs))
+        self.pool.resize(width)
+        if width and self.pool.outstanding:
+            self.pool.want_worker()
+
+    def learn(self, frames: list[Any]) -> None:
+        """Take a function."""
+        (kind,) = wire.COUNT.unpack(frames[1])
+        self._functions[kind] = frames[2]
+
+    def accept(self, frames: list[Any]) -> None:
+        """Take jobs."""
+        entries, bodies = frames[1], frames[2]
+        at = 0
+        for number, kind, length, _, flags, _, timeout in wire.JOB.iter_unpack(entries):
+            body = bodies[at : at + length]
+            at += length
+            if number in self.jobs:
+                continue
+            function = self._functions[kind] if kind > 0 else b""
+            job = Job(kind, None, StationTask(number))
+            if timeout:
+                job.timeout = timeout
+            self.jobs[number] = job
+            if flags & (wire.REFERS | wire.BULK_CALL):
+                self._gather(job, function, flags, body)
+            else:
+                job.payload = (function, body, None)
+                self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        try:
+            self.pool.submit(job)
+        except OSError as error:  # no worker can be had
+            self.barren(f"none could be started: {error}")
+
+    def _gather(self, job: Job, function: bytes, flags: int, body: bytes) -> None:
+        """Get what a job refers to, and its call if that is large; then submit it."""
+        needs: list[int] | None = None
+        if flags & wire.REFERS:
+            needs = []
+            (count,) = wire.COUNT.unpack_from(body)
+            at = wire.COUNT.size
+            for _ in range(count):
+                number, length = wire.PART.unpack_from(body, at)
+                at += wire.PART.size
+                needs.append(number)
+                self._need(number, body[at : at + length])
+                at += length
+            body = body[at:]
+        task: StationTask = job.owner
+        missing = [number for number in set(needs or ()) if number not in self._blobs]
+        task.blobs = len(missing) + bool(flags & wire.BULK_CALL)
+        call: list[Any] = [body]
+
+        def arrived() -> None:
+            task.blobs -= 1
+            if task.blobs <= 0 and task.name in self.jobs:
+                blobs = None if needs is None else [self._blobs[number] for number in needs]
+                job.payload = (function, call[0], blobs)
+                self._submit(job)
+
+        def complete(pieces: list[memoryview]) -> None:
+            call[0] = Parcel(self._arguments, pieces, PRIVATE)
+            arrived()
+
+        for number in missing:
+            self._waiting[number].append(arrived)
+        if flags & wire.BULK_CALL:
+            self._node.incoming.pull(self.client, body, _room, complete, lambda _: None)
+        if not task.blobs:
+            arrived()
+
+    def _need(self, number: int, table: bytes) -> None:
+        """Have a shared object sent, unless it is here or on its way."""
+        if number in self._blobs or number in self._waiting:
+            return
+        self._waiting[number] = []
+
+        def complete(pieces: list[memoryview]) -> None:
+            self._blobs[number] = Blob(number, Parcel(self._kept, pieces, READONLY))
+            for call in self._waiting.pop(number):
+                call()
+
+        self._node.incoming.pull(self.client, table, _room, complete, lambda _: None)
+
+    def unshare(self, numbers: Iterable[int]) -> None:
+        """Drop shared objects."""
+        for number in numbers:
+            self._blobs.pop(number, None)
+
+    def withdraw(self, numbers: Iterable[int]) -> None:
+        """Take back what no worker has."""
+        taken: list[int] = []
+        kept: list[int] = []
+        for number in numbers:
+            (taken if self._take_back(number) else kept).append(number)
+        self._out.append((wire.WITHDRAWN, wire.pack_numbers(taken), wire.pack_numbers(kept)))
+
+    def _take_back(self, number: int) -> bool:
+        job = self.jobs.get(number)
+        if job is None or not (job.payload is None or self.pool.withdraw(job)):
+            return False
+        self._release(job)
+        return True
+
+    def recall(self, count: int) -> None:
+        """Give back up to *count* jobs that no worker has, the last to come first."""
+        for number in reversed(list(self.jobs)):
+            if count <= 0:
+                return
+            if self._take_back(number):
+                count -= 1
+                self._out.append((wire.ANSWERS, number, PASSED_OVER, 0, 0, b""))
+
+    def kill(self, numbers: Iterable[int]) -> None:
+        """Stop jobs."""
+        for number in numbers:
+            job = self.jobs.get(number)
+            if job is None:
+                continue
+            if self._take_back(number):
+                self._out.append((wire.ANSWERS, number, wire.STOPPED, 0, 0, b""))
+            else:
+                self.pool.kill_soon(job)
+
+    def close(self, signum: int) -> None:
+        """End the workers; by *signum*, if that is not 0."""
+        if signum:
+            for number in list(self.jobs):
+                if self._take_back(number):
+                    self._out.append((wire.ANSWERS, number, wire.STOPPED, 0, 0, b""))
+            self.pool.terminate(signal.Signals(signum))
+        else:
+            self.pool.stop()
+        if not self.closing:
+            self.closing = True
+            threading.Thread(target=self._close, name="polyexec-closing", daemon=True).start()
+
+    def _close(self) -> None:
+        self.pool.join()
+        self._put((wire.CLOSED,))
+        self._arguments.close()
+        self._kept.close()
+
+    def acknowledged(self, newest: int) -> None:
+        """Forget answers that have arrived."""
+        while self._unacknowledged and self._unacknowledged[0][0] <= newest:
+            self._unacknowledged.popleft()
+
+    def inventory(self) -> dict[str, Any]:
+        """Return what a head must know that knows nothing of it."""
+        return {
+            "client": self.client,
+            "executor": self.number,
+            "width": self.width,
+            "jobs": list(self.jobs),
+            "answered": [number for _, _, numbers in self._unacknowledged for number in numbers],
+        }
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what is known of each worker."""
+        return [{**each, "node": self._node.name} for each in self.pool.describe()]
+
+    # -- to the head; on the line's thread ---------------------------------------------------------
+
+    def resend(self) -> None:
+        """Send again what is not acknowledged."""
+        for _, letter, _ in self._unacknowledged:
+            self._node.line.send(letter)
+        if self._fatal is not None:
+            self._node.line.send(self._letter(wire.EVENT, self._fatal))
+
+    def flush(self) -> float | None:
+        """Send what there is; return how many seconds may pass until the next time, None: any."""
+        answers: list[tuple[Any, ...]] = []
+        while self._out:
+            item = self._out.popleft()
+            if item[0] == wire.ANSWERS:
+                answers.append(item)
+                if len(answers) == _BATCH:
+                    self._send_answers(answers)
+                    answers = []
+                continue
+            if answers:
+                self._send_answers(answers)
+                answers = []
+            if item[0] == wire.WITHDRAWN:
+                self._send_starts(at_once=True)  # what was not withdrawn may run
+            elif item[0] == wire.CLOSED:
+                self._node.forget(self)
+            self._node.line.send(self._letter(*item))
+        if answers:
+            self._send_answers(answers)
+        return self._send_starts()
+
+    def _send_answers(self, answers: list[tuple[Any, ...]]) -> None:
+        self._seq += 1
+        pack = wire.ANSWER.pack
+        entries = [wire.NUMBER.pack(self._seq)]
+        entries += [
+            pack(n, status, micros, who, len(body)) for _, n, status, micros, who, body in answers
+        ]
+        bodies = b"".join([item[5] for item in answers])
+        letter = self._letter(wire.ANSWERS, b"".join(entries), bodies)
+        self._unacknowledged.append((self._seq, letter, [item[1] for item in answers]))
+        self._node.line.send(letter)
+
+    def _send_starts(self, *, at_once: bool = False) -> float | None:
+        starts, now = self._starts, time.monotonic()
+        begun: dict[int, list[int]] = {}
+        while starts and (at_once or starts[0][1].answered or starts[0][0] + _START_AFTER <= now):
+            _, task = starts.popleft()
+            if not task.answered and task.told != task.worker:
+                task.told = task.worker
+                begun.setdefault(task.worker, []).append(task.name)
+        for worker, numbers in begun.items():
+            name = f"{self._node.worker_prefix}-{worker}".encode() if worker else b""
+            self._node.line.send(self._letter(wire.STARTED, name, wire.pack_numbers(numbers)))
+        return _START_AFTER if starts else None
+
+    def _letter(self, kind: int, *frames: Any) -> list[Any]:
+        return wire.letter(kind, self.client, self.number, *frames)
+
+    # -- what the pool tells; on any thread -------------------------------------------------------
+
+    def _put(self, item: tuple[Any, ...]) -> None:
+        self._out.append(item)
+        self._node.line.wake()
+
+    def started(self, jobs: list[Job], worker: str) -> None:
+        """Take note that *worker* is being sent *jobs*."""
+        number = self._numbers.get(worker)
+        if number is None:
+            number = self._numbers[worker] = int(worker.rpartition("-")[2])
+        now = time.monotonic()
+        for job in jobs:
+            job.owner.worker = number
+            self._starts.append((now, job.owner))
+        self._node.line.wake()
+
+    def unstarted(self, jobs: list[Job]) -> None:
+        """Take note that *jobs* were sent, but not begun."""
+        now = time.monotonic()
+        for job in jobs:
+            job.owner.worker = 0
+            self._starts.append((now, job.owner))
+
+    def ended(self, job: Job, answer: Any) -> None:
+        """Take a job's outcome."""
+        status, seconds, data, buffers = answer
+        if buffers or len(data) > LARGE:
+            pieces = [memoryview(piece) for piece in (data, *buffers)]
+            data = self._node.outgoing.hold(pieces, None, owner=self.client)
+            status |= wire.BULK_VALUE
+        else:
+            data = bytes(data)
+        self._answer(job, status, data, seconds)
+
+    def _answer(self, job: Job, status: int, body: bytes = b"", seconds: float = 0.0) -> None:
+        task: StationTask = job.owner
+        self._release(job)
+        micros = min(int(seconds * 1e6), (1 << 32) - 1)
+        self._put((wire.ANSWERS, task.name, status, micros, task.worker, body))
+
+    def _release(self, job: Job) -> None:
+        task: StationTask = job.owner
+        task.answered = True
+        self.jobs.pop(task.name, None)
+        if job.payload is not None and isinstance(job.payload[1], Parcel):
+            job.payload[1].settle()
+        job.payload = (b"", b"", None)
+
+    def lost(self, job: Job, lost: Lost) -> None:
+        """Take note that *job* was running on a worker as that died."""
+        self._answer(job, wire.DIED, wire.to_json(_told(lost)))
+
+    def timed_out(self, job: Job) -> None:
+        """Take note that *job* was stopped, for it ran out of time."""
+        self._answer(job, wire.TIMED_OUT)
+
+    def stopped(self, job: Job) -> None:
+        """Take note that *job* was stopped, for somebody asked to."""
+        self._answer(job, wire.STOPPED)
+
+    def worker_started(self, worker: str) -> None:
+        """Take note of a new worker."""
+        self._event(what="worker_started", worker=worker)
+
+    def worker_lost(self, lost: Lost, job: Job | None) -> None:
+        """Take note that a worker died unasked."""
+        self._event(what="worker_lost", lost=_told(lost), job=job is not None)
+
+    def unprepared(self, worker: str, error: bytes) -> None:
+        """Take note that an initializer failed."""
+        self._fatal = self._event(what="unprepared", worker=worker, error=error.hex())
+
+    def barren(self, why: str) -> None:
+        """Take note that there will be no more workers."""
+        why = f"{why} (on node {self._node.name!r})"
+        self._fatal = self._event(what="barren", why=why)
+
+    def _event(self, **event: Any) -> bytes:
+        data = wire.to_json(event)
+        self._put((wire.EVENT, data))
+        return data
+
+    def _record(self, record: bytes) -> None:
+        self._put((wire.RECORD, record))
+
+
+def _told(lost: Lost) -> dict[str, Any]:
+    return {**lost._asdict(), "host": socket.gethostname()}
+
+
+def _room(sizes: list[int]) -> list[memoryview]:
+    return [memoryview(bytearray(size)) for size in sizes]
+
+
+def _count(frames: list[Any]) -> int:
+    count: int = wire.COUNT.unpack(frames[1])[0]
+    return count
+
+
+#: What is done with letters, by their kind.
+_TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
+    wire.JOBS: Station.accept,
+    wire.FUNCTION: Station.learn,
+    wire.RESEND: lambda station, _: station.resend(),
+    wire.ACK: lambda station, frames: station.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
+    wire.WITHDRAW: lambda station, frames: station.withdraw(wire.unpack_numbers(frames[1])),
+    wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),
+    wire.UNSHARE: lambda station, frames: station.unshare(wire.unpack_numbers(frames[1])),
+    wire.RECALL: lambda station, frames: station.recall(_count(frames)),
+    wire.RESIZE: lambda station, frames: station.resize(_count(frames)),
+    wire.CLOSE: lambda station, frames: station.close(_count(frames)),
+}

@@ -1,0 +1,382 @@
+"""One executor, as a head sees it: its jobs, its workers' places, and who places which where."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec.scheduling import Job, Scheduler, SiteWindow
+from polyexec.scheduling.job import QUEUED
+from polyexec_process.frames import PASSED_OVER
+from polyexec_zmq import _wire as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+#: How many seconds a node may be silent before what it has not begun is recalled for another.
+PATIENCE: Final = 0.05
+#: Of how many lost jobs the head remembers that they are.
+MOST_LOST: Final = 100_000
+
+
+class Work:
+    """The executor *number* of the program *client*; *send* sends a letter to a member."""
+
+    def __init__(
+        self,
+        client: int,
+        number: int,
+        spec: Mapping[str, Any],
+        birth: bytes,
+        send: Callable[[int, list[Any]], None],
+    ) -> None:
+        self.client: int = client
+        self.number: int = number
+        self.spec: Mapping[str, Any] = spec
+        self._birth = birth
+        self._send = send
+        self.wanted: int | None = spec["workers"]
+        #: The signal that its workers are ended by, None while it is in use.
+        self.closing: int | None = None
+        self.scheduler: Scheduler = Scheduler()
+        self.windows: dict[int, SiteWindow] = {}
+        self.jobs: dict[int, Job] = {}
+        #: Jobs that nodes said to have before their program told us of them, by number.
+        self._claims: dict[int, int] = {}
+        self._functions: dict[int, bytes] = {}
+        self._taught: dict[int, set[int]] = {}
+        self._recalled: set[int] = set()
+        #: By node, what was answered in letters that are not acknowledged.
+        self._unacknowledged: dict[int, deque[tuple[int, list[int]]]] = {}
+        #: What need not be run for a program that tells again what it has not heard of.
+        self._settled: set[int] = set()
+        self._lost: dict[int, dict[str, Any]] = {}
+        #: What has begun, as its program says, and nobody knows of.
+        self._doubtful: list[int] = []
+        self.done: int = 0
+        self.lost: int = 0
+
+    # -- places ------------------------------------------------------------------------------------
+
+    def place(self, widths: Mapping[int, int]) -> None:
+        """Have so many workers on each node."""
+        for node, width in widths.items():
+            window = self.windows.get(node)
+            if window is None:
+                self.windows[node] = self.scheduler.add_site(node, width)
+                self._taught[node] = set()
+                spec = wire.to_json({**self.spec, "width": width})
+                self._send(node, self._letter(wire.OPEN, spec, self._birth))
+            elif window.width != width:
+                self._resize(window, width)
+        for node, window in self.windows.items():
+            if node not in widths and window.width:
+                self._resize(window, 0)
+
+    def _resize(self, window: SiteWindow, width: int) -> None:
+        self.scheduler.resize_site(window, width)
+        self._send(window.worker, self._letter(wire.RESIZE, wire.COUNT.pack(width)))
+
+    def resume(self, node: int, held: Iterable[int], answered: Iterable[int]) -> None:
+        """Take up again with a node that had been out of reach, and has these jobs."""
+        window = self.windows[node]
+        self._taught[node] = set()
+        held = set(held)
+        known = {job.owner for job in window.entries}
+        missing = known - held - set(answered)
+        now = time.monotonic()
+        self.scheduler.ended(window, [(self.jobs[number], None) for number in missing], now)
+        for number in held - known:
+            job = self.jobs.get(number)
+            if job is not None and job.state == QUEUED:
+                self._adopt(window, job)
+            elif job is None:
+                self._claims[number] = node
+        spec = wire.to_json({**self.spec, "width": window.width})
+        self._send(node, self._letter(wire.OPEN, spec, self._birth))
+
+    def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
+        """Take note that a node has workers and jobs of it from before this head began."""
+        self._settled.update(answered)
+        self._send(node, self._letter(wire.RESEND))
+        self.windows[node] = self.scheduler.add_site(node, width)
+        self._taught[node] = set()
+        for number in held:
+            job = self.jobs.get(number)
+            if job is not None and job.state == QUEUED:
+                self._adopt(self.windows[node], job)
+            else:
+                self._claims[number] = node
+
+    def _adopt(self, window: SiteWindow, job: Job) -> None:
+        self.scheduler.withdraw(job)
+        self.scheduler.adopt(window, job)
+
+    def lose(self, node: int, how: dict[str, Any]) -> None:
+        """Forget a node that is lost, and tell the program so; what it had may have begun."""
+        window = self.windows.pop(node, None)
+        if window is None:
+            return
+        del self._taught[node]
+        self._recalled.discard(node)
+        self._claims = {job: at for job, at in self._claims.items() if at != node}
+        numbers = [job.owner for job in self.scheduler.lost_site(window)]
+        for number in numbers:
+            del self.jobs[number]
+        self.lost += len(numbers)
+        for _, answered in self._unacknowledged.pop(node, ()):
+            numbers += answered  # which may not have come through
+        told = {**how, "id": node}
+        self._lost.update((number, told) for number in numbers)
+        while len(self._lost) > MOST_LOST:
+            del self._lost[next(iter(self._lost))]
+        self._tell_lost(numbers, how, node)
+
+    def _tell_lost(self, numbers: list[int], how: dict[str, Any], node: int) -> None:
+        frames = wire.to_json(how), wire.pack_numbers(numbers)
+        self._send(self.client, wire.letter(wire.LOST, node, self.number, *frames))
+
+    def rejoined(self) -> None:
+        """Make ready for a program that will tell again what it has not heard of."""
+        self._settled = {
+            number
+            for letters in self._unacknowledged.values()
+            for _, numbers in letters
+            for number in numbers
+        }
+        for node in self.windows:
+            self._send(node, self._letter(wire.RESEND))
+
+    def acknowledged(self, node: int, frames: list[Any]) -> None:
+        """Take note that a node's letters up to one have arrived."""
+        (newest,) = wire.NUMBER.unpack(frames[1])
+        letters = self._unacknowledged.get(node, ())
+        while letters and letters[0][0] <= newest:
+            letters.popleft()
+        self._send(node, self._letter(wire.ACK, frames[1]))
+
+    # -- what the program tells --------------------------------------------------------------------
+
+    def take(self, kind: int, frames: list[Any]) -> None:
+        """Take a letter that has no answer."""
+        if kind == wire.FUNCTION:
+            self.learn(frames)
+        elif kind == wire.WITHDRAW:
+            self.withdraw(wire.unpack_numbers(frames[1]))
+        elif kind == wire.KILL:
+            self.kill(wire.unpack_numbers(frames[1]))
+        elif kind == wire.UNSHARE:
+            self.unshare(frames[1])
+        else:
+            raise ValueError(f"a program has no letters of kind {kind}")
+
+    def learn(self, frames: list[Any]) -> None:
+        """Take a function."""
+        (kind,) = wire.COUNT.unpack(frames[1])
+        self._functions[kind] = frames[2]
+
+    def accept(self, frames: list[Any]) -> None:
+        """Take jobs; those that it has already are told again."""
+        entries, bodies = frames[1], frames[2]
+        at = place = 0
+        size, jobs, submit = wire.JOB.size, self.jobs, self.scheduler.submit
+        for number, kind, length, priority, flags, _, timeout in wire.JOB.iter_unpack(entries):
+            body = bodies[at : at + length]
+            if len(body) != length:
+                raise ValueError("jobs that are cut short")
+            if kind > 0 and kind not in self._functions:
+                raise ValueError("a job whose function is not known")
+            entry = entries[place : place + size]
+            at += length
+            place += size
+            if number in jobs or number in self._settled:
+                continue
+            if number in self._lost:
+                how = self._lost[number]
+                self._tell_lost([number], how, how["id"])
+                continue
+            if flags & wire.BEGUN and number not in self._claims:
+                self._doubtful.append(number)
+                continue
+            job = jobs[number] = Job(kind, (entry, body), number)
+            job.priority = priority
+            if timeout:
+                job.timeout = timeout
+            node = self._claims.pop(number, None)
+            if node is None:
+                submit(job)
+            else:
+                self.scheduler.adopt(self.windows[node], job)
+
+    def withdraw(self, numbers: Iterable[int]) -> None:
+        """Take back those that no node has; ask the nodes for the others."""
+        taken: list[int] = []
+        unknown: list[int] = []
+        nodes: dict[int, list[int]] = {}
+        for number in numbers:
+            job = self.jobs.get(number)
+            if job is None:
+                unknown.append(number)
+            elif self.scheduler.withdraw(job):
+                del self.jobs[number]
+                taken.append(number)
+            else:
+                nodes.setdefault(job.place[0].worker, []).append(number)
+        if taken or unknown:
+            letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
+            self._send(self.client, letter)
+        for node, asked in nodes.items():
+            self._send(node, self._letter(wire.WITHDRAW, wire.pack_numbers(asked)))
+
+    def kill(self, numbers: Iterable[int]) -> None:
+        """Stop what runs, and drop what waits."""
+        dropped: list[int] = []
+        nodes: dict[int, list[int]] = {}
+        for number in numbers:
+            job = self.jobs.get(number)
+            if job is None or self.scheduler.withdraw(job):
+                dropped.append(number)
+                self.jobs.pop(number, None)
+            else:
+                nodes.setdefault(job.place[0].worker, []).append(number)
+        if dropped:
+            self._stopped(dropped)
+        for node, asked in nodes.items():
+            self._send(node, self._letter(wire.KILL, wire.pack_numbers(asked)))
+
+    def _stopped(self, numbers: list[int]) -> None:
+        """Answer for jobs that no node has."""
+        entries = [wire.ANSWER.pack(number, wire.STOPPED, 0, 0, 0) for number in numbers]
+        answers = wire.NUMBER.pack(0) + b"".join(entries)
+        self._send(self.client, wire.letter(wire.ANSWERS, 0, self.number, answers, b""))
+
+    def unshare(self, frame: Any) -> None:
+        """Tell the nodes of shared objects that are no more."""
+        for node in self.windows:
+            self._send(node, self._letter(wire.UNSHARE, frame))
+
+    def close(self, signum: int) -> bool:
+        """End the workers; return whether there are none."""
+        self.closing = signum
+        if signum:
+            waiting = [job.owner for job in self.scheduler.drain()]
+            for number in waiting:
+                del self.jobs[number]
+            self._stopped(waiting)
+        for node in self.windows:
+            self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(signum)))
+        return not self.windows
+
+    def closed(self, node: int) -> bool:
+        """Take note that the workers on *node* have ended; return whether all have."""
+        window = self.windows.pop(node, None)
+        if window is not None:
+            for job in self.scheduler.lost_site(window):
+                self.jobs.pop(job.owner, None)
+        return self.closing is not None and not self.windows
+
+    # -- what nodes tell ---------------------------------------------------------------------------
+
+    def answered(self, node: int, frames: list[Any]) -> list[Any]:
+        """Take note of answers; return the letter for the program."""
+        window = self.windows.get(node)
+        jobs = self.jobs
+        outcomes: list[tuple[Job, float | None]] = []
+        entries = memoryview(frames[1])[wire.NUMBER.size :]
+        numbers: list[int] = []
+        for number, status, micros, _, _ in wire.ANSWER.iter_unpack(entries):
+            numbers.append(number)
+            job = jobs.get(number)
+            if job is None:
+                continue  # it was given up
+            if window is None or job.place is None or job.place[0] is not window:
+                continue
+            if status == PASSED_OVER:
+                outcomes.append((job, None))
+            else:
+                del jobs[number]
+                outcomes.append((job, micros * 1e-6))
+        if window is not None:
+            self.scheduler.ended(window, outcomes, time.monotonic())
+            self._recalled.discard(node)
+            self.done += len(outcomes)
+            letters = self._unacknowledged.setdefault(node, deque())
+            letters.append((wire.NUMBER.unpack_from(frames[1])[0], numbers))
+        return wire.letter(wire.ANSWERS, node, self.number, frames[1], frames[2])
+
+    def withdrawn(self, taken: Iterable[int]) -> None:
+        """Take note that a node has given back jobs that are not to begin."""
+        now = time.monotonic()
+        for number in taken:
+            job = self.jobs.pop(number, None)
+            if job is not None and job.place is not None:
+                self.scheduler.ended(job.place[0], [(job, None)], now)
+                self.scheduler.withdraw(job)
+
+    # -- placing jobs ------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Send jobs to nodes that may have more."""
+        if self._doubtful:
+            doubtful, self._doubtful = self._doubtful, []
+            why = "the head was restarted, and no node has it any more"
+            self._tell_lost(doubtful, {"node": "", "host": None, "why": why}, 0)
+        assign = self.scheduler.assign
+        while (found := assign()) is not None:
+            window, jobs = found
+            node = window.worker
+            if not window.entries or len(window.entries) == len(jobs):
+                window.progressed_at = time.monotonic()
+            taught = self._taught[node]
+            entries: list[Any] = []
+            bodies: list[Any] = []
+            for job in jobs:
+                if job.kind > 0 and job.kind not in taught:
+                    taught.add(job.kind)
+                    number = wire.COUNT.pack(job.kind)
+                    self._send(node, self._letter(wire.FUNCTION, number, self._functions[job.kind]))
+                entry, body = job.payload
+                entries.append(entry)
+                bodies.append(body)
+            self._send(node, self._letter(wire.JOBS, b"".join(entries), b"".join(bodies)))
+        self.scheduler.requeued()
+
+    def recall(self, now: float) -> bool:
+        """Have jobs that wait at one node while another has nothing to do given back.
+
+        Return whether that may be needed soon.
+        """
+        if self.scheduler.ready or len(self.windows) < 2:  # noqa: PLR2004 - one can't help another
+            return False
+        free = sum(max(w.width - len(w.entries), 0) for w in self.windows.values())
+        crowded = [w for w in self.windows.values() if len(w.entries) > w.width]
+        for window in crowded:
+            node = window.worker
+            if free > 0 and node not in self._recalled and now - window.progressed_at > PATIENCE:
+                count = min(len(window.entries) - window.width, free)
+                free -= count
+                self._recalled.add(node)
+                self._send(node, self._letter(wire.RECALL, wire.COUNT.pack(count)))
+        return bool(crowded)
+
+    def _letter(self, kind: int, *frames: Any) -> list[Any]:
+        return wire.letter(kind, self.client, self.number, *frames)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `polyexec status` tells of it."""
+        held = sum(len(window.entries) for window in self.windows.values())
+        return {
+            "client": self.client,
+            "executor": self.number,
+            "workers": sum(window.width for window in self.windows.values()),
+            "queued": len(self.scheduler.ready),
+            "running": held,
+            "done": self.done,
+            "lost": self.lost,
+        }
+
+    def held_by(self) -> Iterator[tuple[int, int]]:
+        """Yield each node, and how many jobs it has."""
+        for node, window in self.windows.items():
+            yield node, len(window.entries)
