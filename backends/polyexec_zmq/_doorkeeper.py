@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 if TYPE_CHECKING:
-    import zmq
     from collections.abc import Iterable
+
+    import zmq
 
 
 class Doorkeeper:
