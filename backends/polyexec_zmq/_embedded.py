@@ -105,7 +105,7 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
         method=method,
         name="embedded",
         env={ADDRESS: address},
-        context=loop.context,
+        house=loop,
     )
     node.start()
     with contextlib.suppress(OSError):  # the program is gone already

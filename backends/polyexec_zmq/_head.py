@@ -377,6 +377,11 @@ class Head:
             self._send_to(member, wire.letter(wire.BYE, 0, 0, wire.to_json("the head stops")))
 
     @property
+    def crowded(self) -> bool:
+        """Whether jobs may wait at one node while another has nothing to do."""
+        return bool(self._crowded)
+
+    @property
     def losses(self) -> list[dict[str, Any]]:
         """The nodes that were lost last, and why."""
         return list(self._lost)

@@ -85,7 +85,6 @@ class Line:
         credentials: Credentials | None,
         patience: float | None,
         *,
-        context: zmq.Context[Any] | None = None,
         embedded: Embedded | None = None,
     ) -> None:
         self._embedded = embedded
@@ -93,8 +92,7 @@ class Line:
         self.address: str = address
         self._credentials = credentials
         self._patience = patience
-        self._context = context or zmq.Context()
-        self._owns_context = context is None
+        self._context: zmq.Context[Any] = zmq.Context()
         self._sock: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
@@ -181,8 +179,7 @@ class Line:
         self._hang_up()
         self._near.close()
         self._far.close()
-        if self._owns_context:
-            self._context.term()
+        self._context.term()
         if error is not None:
             self._member.failed(error)
 

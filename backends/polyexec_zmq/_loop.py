@@ -10,12 +10,14 @@ import zmq
 
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._head import LEASE, Head
+from polyexec_zmq._inner import INNER
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polyexec_zmq._doorkeeper import Doorkeeper
+    from polyexec_zmq._inner import InnerLine
     from polyexec_zmq._members import HeadMember
     from polyexec_zmq._roster import Roster
 
@@ -57,6 +59,8 @@ class HeadLoop:
         self._poller = zmq.Poller()
         self._poller.register(self._sock, zmq.POLLIN)
         self._calls: dict[int, Callable[[], bool]] = {}
+        self._inner: InnerLine | None = None
+        self._looks_at = 0.0
         if doorkeeper is not None:
             self._poller.register(doorkeeper.sock, zmq.POLLIN)
 
@@ -65,11 +69,27 @@ class HeadLoop:
         self._poller.register(fd, zmq.POLLIN)
         self._calls[fd] = call
 
+    def house(self, line: InnerLine) -> None:
+        """Have a node in this process, whose line that is."""
+        self._inner = line
+        self._poller.register(line.fileno(), zmq.POLLIN)
+
+    def hand_over(self, rid: bytes, letter: list[Any]) -> None:
+        """Take a letter that needed no socket."""
+        self.head.receive(rid, letter, time.monotonic(), _local)
+
+    def _pump(self, wait: float) -> float:
+        """See to the node in this process."""
+        if self._inner is None:
+            return wait
+        inner = self._inner.pump()
+        return wait if inner is None else min(wait, inner)
+
     def run(self) -> None:
         """See to letters until the head is stopped, or something watched says so."""
         head = self.head
         while not head.stopping:
-            wait = head.look(time.monotonic())
+            wait = self._pump(self._look())
             if self._waiting:
                 self._try_again()
                 wait = min(wait, _AGAIN)
@@ -81,10 +101,19 @@ class HeadLoop:
             if self._sock in events:
                 self._read()
                 head.settle()
+            if self._inner is not None and self._inner.fileno() in events:
+                self._inner.quieten()
             for fd, call in self._calls.items():
                 if fd in events and not call():
                     head.stop()
         self._try_again()
+
+    def _look(self) -> float:
+        """Have the head do what is due; return how many seconds may pass."""
+        now = time.monotonic()
+        if now >= self._looks_at or self.head.crowded:
+            self._looks_at = now + self.head.look(now)
+        return self._looks_at - now
 
     def close(self) -> None:
         """Close the sockets."""
@@ -149,6 +178,9 @@ class HeadLoop:
 
     def _post(self, rid: bytes, letter: list[Any]) -> bool:
         """Send *letter*; return False if there is no room for it."""
+        if self._inner is not None and rid == INNER:
+            self._inner.deliver(letter)
+            return True
         try:
             self._sock.send_multipart([rid, *letter], zmq.NOBLOCK, copy=letter[0][0] != wire.CHUNK)
         except zmq.Again:
@@ -168,6 +200,10 @@ class HeadLoop:
 
 
 _CHUNK = bytes([wire.CHUNK])
+
+
+def _local() -> str:
+    return ""
 
 
 def _nobody() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._bulk import Incoming, Outgoing
 from polyexec_zmq._hub import new_member
+from polyexec_zmq._inner import InnerLine
 from polyexec_zmq._line import Line
 from polyexec_zmq._station import Station
 from polyexec_zmq._versions import versions
@@ -22,16 +23,16 @@ from polyexec_zmq._versions import versions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import zmq
-
     from polyexec import ClusterError
     from polyexec_zmq._keys import Credentials
+    from polyexec_zmq._loop import HeadLoop
 
 
 class Node:
     """Workers for the head at *address*; *cpus* says for how many it is good.
 
-    *env* is set in its workers, *method* is how they are born.
+    *env* is set in its workers, *method* is how they are born. It has no connection if it lives in
+    the *house* of the head.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Node:
         patience: float | None = None,
         resources: Mapping[str, float] | None = None,
         worker_prefix: str = "ZmqProcess",
-        context: zmq.Context[Any] | None = None,
+        house: HeadLoop | None = None,
     ) -> None:
         self.member: int = new_member()
         self.cpus: int = cpus
@@ -55,7 +56,9 @@ class Node:
         self.env: Mapping[str, str] = env
         self.worker_prefix: str = worker_prefix
         self._resources = dict(resources or {})
-        self.line: Line = Line(self, address, credentials, patience, context=context)
+        self.line: Line | InnerLine = (
+            Line(self, address, credentials, patience) if house is None else InnerLine(self, house)
+        )
         self.outgoing: Outgoing = Outgoing(self.line.send)
         self.incoming: Incoming = Incoming(self.line.send)
         self._stations: dict[tuple[int, int], Station] = {}
