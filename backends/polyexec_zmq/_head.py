@@ -26,7 +26,8 @@ from polyexec_zmq._work import Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from polyexec_zmq._roster import Roster
+    from polyexec_zmq._journal import Journal
+
 
 logger = logging.getLogger("polyexec.head")
 
@@ -48,7 +49,7 @@ class Head:
         *,
         lease: float = LEASE,
         versions: Mapping[str, Any],
-        roster: Roster | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._send_to = send
         self.lease: float = lease
@@ -59,8 +60,11 @@ class Head:
         self.works: dict[tuple[int, int], Work] = {}
         self._dirty: set[Work] = set()
         self._crowded: set[Work] = set()
-        self._roster = roster
-        self._awaited: set[int] = roster.nodes() if roster is not None else set()
+        self._journal = journal
+        self._awaited: set[int] = set()
+        self._before: dict[int, set[int]] = {}
+        if journal is not None:
+            self._awaited, self._before = journal.read()
         self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
         self.inquiries: Inquiries = Inquiries(self)
         self.stopping: bool = False
@@ -172,8 +176,8 @@ class Head:
         return [member for member in self._by_id.values() if member.is_node]
 
     def _node_joined(self, node: HeadMember, hello: dict[str, Any], *, again: bool) -> None:
-        if self._roster is not None:
-            self._roster.add(node.id)
+        if self._journal is not None:
+            self._journal.add(node.id)
         logger.info("node %s on %s joined, with %d CPUs", node.name, node.host, node.cpus)
         told = {(each["client"], each["executor"]): each for each in hello["stations"]}
         for key, station in told.items():
@@ -198,8 +202,8 @@ class Head:
             del self._by_id[member.id]
         if member.is_node:
             logger.warning("node %s on %s is gone: %s", member.name, member.host, why)
-            if self._roster is not None:
-                self._roster.remove(member.id)
+            if self._journal is not None:
+                self._journal.remove(member.id)
             self._lost.append({"node": member.name, "host": member.host, "why": why})
             del self._lost[:-100]
             for work in list(self.works.values()):
@@ -267,7 +271,15 @@ class Head:
             work.take(kind, frames)
 
     def _open(self, member: HeadMember, number: int, spec: dict[str, Any], birth: bytes) -> None:
-        work = Work(member.id, number, spec, birth, self.send)
+        work = Work(
+            member.id,
+            number,
+            spec,
+            birth,
+            self.send,
+            journal=self._journal,
+            before=self._before.get(member.id),
+        )
         self.works[member.id, number] = work
         for node, station in self._orphans.pop((member.id, number), {}).items():
             if node in self._by_id:
@@ -292,8 +304,11 @@ class Head:
             if node.draining:
                 self._release(node)
         elif kind == wire.WITHDRAWN:
-            work.withdrawn(wire.unpack_numbers(frames[1]))
+            work.withdrawn(*map(wire.unpack_numbers, frames[1:]))
             self.send(client, wire.letter(kind, node.id, number, *frames[1:]))
+            self._dirty.add(work)
+        elif kind == wire.RETURNED:
+            work.returned(node.id, wire.unpack_numbers(frames[1]))
             self._dirty.add(work)
         elif kind == wire.CLOSED:
             if work.closed(node.id):
@@ -329,6 +344,8 @@ class Head:
                 self._send_to(member, wire.letter(wire.PING))
         self._crowded = {work for work in self._crowded if work.recall(now)}
         self.inquiries.look(now)
+        if self._journal is not None and self._journal.is_full:
+            self._journal.begin([(work.client, work.held) for work in self.works.values()])
         self.settle()
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from polyexec_zmq._doorkeeper import Doorkeeper
     from polyexec_zmq._inner import InnerLine
+    from polyexec_zmq._journal import Journal
     from polyexec_zmq._members import HeadMember
-    from polyexec_zmq._roster import Roster
 
 #: How many letters are read before what they bring about is sent.
 _SOME: Final = 64
@@ -37,7 +37,7 @@ class HeadLoop:
         address: str,
         *,
         doorkeeper: Doorkeeper | None = None,
-        roster: Roster | None = None,
+        journal: Journal | None = None,
         lease: float = LEASE,
         packages: Iterable[str] = (),
         context: zmq.Context[Any] | None = None,
@@ -54,7 +54,9 @@ class HeadLoop:
         self._sock.bind(address)
         endpoint: Any = self._sock.last_endpoint
         self.address: str = endpoint.rstrip(b"\0").decode()
-        self.head: Head = Head(self._send, lease=lease, versions=versions(packages), roster=roster)
+        self.head: Head = Head(
+            self._send, lease=lease, versions=versions(packages), journal=journal
+        )
         self._waiting: set[HeadMember] = set()
         self._poller = zmq.Poller()
         self._poller.register(self._sock, zmq.POLLIN)

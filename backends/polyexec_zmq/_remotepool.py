@@ -115,10 +115,11 @@ class RemotePool:
             self._hub.check()
             self._born = self._birth()
             self._number = self._hub.add(self)
-            self._letters.append(self._opening())
+            self._letters.append(self._opening(again=False))
 
-    def _opening(self) -> list[Any]:
-        return wire.letter(wire.OPEN, 0, self._number or 0, wire.to_json(self._spec), self._born)
+    def _opening(self, *, again: bool) -> list[Any]:
+        spec = wire.to_json({**self._spec, "again": again})
+        return wire.letter(wire.OPEN, 0, self._number or 0, spec, self._born)
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
@@ -245,13 +246,14 @@ class RemotePool:
             self._letters.clear()
             self._taught.clear()
             send = self._hub.line.send
-            send(self._opening())
+            send(self._opening(again=True))
             numbers = list(self._jobs)
             for start in range(0, len(numbers), BATCH):
                 self._send_jobs(numbers[start : start + BATCH])
             for kind, asked in ((wire.WITHDRAW, self._withdrawing), (wire.KILL, self._killing)):
                 if asked:
                     send(wire.letter(kind, 0, self._number, wire.pack_numbers(asked)))
+            send(wire.letter(wire.RESUMED, 0, self._number))
             if self._closing is not None:
                 send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.scheduling import Job
 from polyexec.serialization import LARGE
 from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, Lost, Parcel, Store
-from polyexec_process.frames import PASSED_OVER
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._remotebirth import RemoteBirth
 
@@ -206,12 +205,13 @@ class Station:
 
     def recall(self, count: int) -> None:
         """Give back up to *count* jobs that no worker has, the last to come first."""
+        back: list[int] = []
         for number in reversed(list(self.jobs)):
-            if count <= 0:
-                return
+            if len(back) >= count:
+                break
             if self._take_back(number):
-                count -= 1
-                self._out.append((wire.ANSWERS, number, PASSED_OVER, 0, 0, b""))
+                back.append(number)
+        self._out.append((wire.RETURNED, wire.pack_numbers(back)))
 
     def kill(self, numbers: Iterable[int]) -> None:
         """Stop jobs."""
@@ -249,13 +249,21 @@ class Station:
             self._unacknowledged.popleft()
 
     def inventory(self) -> dict[str, Any]:
-        """Return what a head must know that knows nothing of it."""
+        """Return what a head must know that knows nothing of it, or of what was on its way."""
+        jobs = list(self.jobs)  # first, for what ends meanwhile is among the answers then
+        answered = [number for _, _, numbers in self._unacknowledged for number in numbers]
+        # What was given back is in neither, which says so.
+        said = (wire.RETURNED, wire.WITHDRAWN)
+        kept = [item for item in list(self._out) if item[0] not in said]
+        for item in [item for item in list(self._out) if item[0] in said]:
+            self._out.remove(item)
+        answered += [item[1] for item in kept if item[0] == wire.ANSWERS]
         return {
             "client": self.client,
             "executor": self.number,
             "width": self.width,
-            "jobs": list(self.jobs),
-            "answered": [number for _, _, numbers in self._unacknowledged for number in numbers],
+            "jobs": jobs,
+            "answered": answered,
         }
 
     def describe(self) -> list[dict[str, Any]]:
@@ -359,9 +367,11 @@ class Station:
 
     def _answer(self, job: Job, status: int, body: bytes = b"", seconds: float = 0.0) -> None:
         task: StationTask = job.owner
-        self._release(job)
         micros = min(int(seconds * 1e6), (1 << 32) - 1)
-        self._put((wire.ANSWERS, task.name, status, micros, task.worker, body))
+        # Before it is forgotten: at any time it is among the jobs, or the answers.
+        self._out.append((wire.ANSWERS, task.name, status, micros, task.worker, body))
+        self._release(job)
+        self._node.line.wake()
 
     def _release(self, job: Job) -> None:
         task: StationTask = job.owner

@@ -29,6 +29,7 @@ For an executor; from its program to the head, which passes on to nodes what the
     KILL       numbers of jobs that are to be stopped
     UNSHARE    numbers of shared objects that are no more
     RESEND     nothing: send again what is not acknowledged; from the head
+    RESUMED    nothing: all has been told again that a new head must know
 
 For an executor; from a node to the program, if not said otherwise
 
@@ -36,6 +37,7 @@ For an executor; from a node to the program, if not said otherwise
     ACK        `NUMBER` of the last such letter that came; from the program
     STARTED    the worker's name, nothing for a start that is taken back; then numbers of jobs
     WITHDRAWN  numbers of jobs that will not begin; then of those that may have
+    RETURNED   numbers of jobs that have not begun, and are for others; to the head
     LOST       JSON: how; then numbers of jobs; from the head
     EVENT      JSON: what became of a worker, or that there can be none
     RECORD     a log record, pickled
@@ -89,6 +91,7 @@ WITHDRAW: Final = 17
 KILL: Final = 18
 UNSHARE: Final = 19
 RESEND: Final = 20
+RESUMED: Final = 21
 ANSWERS: Final = 30
 ACK: Final = 31
 STARTED: Final = 32
@@ -97,6 +100,7 @@ LOST: Final = 34
 EVENT: Final = 35
 RECORD: Final = 36
 OUTPUT: Final = 37
+RETURNED: Final = 38
 PULL: Final = 50
 CHUNK: Final = 51
 DROP: Final = 52

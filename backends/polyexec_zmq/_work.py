@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
 from polyexec.scheduling.job import QUEUED
-from polyexec_process.frames import PASSED_OVER
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from polyexec_zmq._journal import Journal
 
 #: How many seconds a node may be silent before what it has not begun is recalled for another.
 PATIENCE: Final = 0.05
@@ -21,7 +22,10 @@ MOST_LOST: Final = 100_000
 
 
 class Work:
-    """The executor *number* of the program *client*; *send* sends a letter to a member."""
+    """The executor *number* of the program *client*; *send* sends a letter to a member.
+
+    *before* are the numbers of its jobs that were sent to nodes by another head.
+    """
 
     def __init__(
         self,
@@ -30,12 +34,19 @@ class Work:
         spec: Mapping[str, Any],
         birth: bytes,
         send: Callable[[int, list[Any]], None],
+        *,
+        journal: Journal | None = None,
+        before: set[int] | None = None,
     ) -> None:
         self.client: int = client
         self.number: int = number
         self.spec: Mapping[str, Any] = spec
         self._birth = birth
         self._send = send
+        self._journal = journal
+        self._before = before or set()
+        #: Whether its program has told all that it has to tell a new head.
+        self._resumed: bool = not spec.get("again")
         self.wanted: int | None = spec["workers"]
         #: The signal that its workers are ended by, None while it is in use.
         self.closing: int | None = None
@@ -47,13 +58,16 @@ class Work:
         self._functions: dict[int, bytes] = {}
         self._taught: dict[int, set[int]] = {}
         self._recalled: set[int] = set()
+        #: Numbers of jobs that nodes are asked to give back for good, or to stop.
+        self._withdrawing: set[int] = set()
+        self._killing: set[int] = set()
         #: By node, what was answered in letters that are not acknowledged.
         self._unacknowledged: dict[int, deque[tuple[int, list[int]]]] = {}
         #: What need not be run for a program that tells again what it has not heard of.
         self._settled: set[int] = set()
         self._lost: dict[int, dict[str, Any]] = {}
-        #: What has begun, as its program says, and nobody knows of.
-        self._doubtful: list[int] = []
+        #: What may have begun, and no node has told of so far.
+        self._doubtful: dict[int, Job] = {}
         self.done: int = 0
         self.lost: int = 0
 
@@ -85,16 +99,16 @@ class Work:
         held = set(held)
         known = {job.owner for job in window.entries}
         missing = known - held - set(answered)
-        now = time.monotonic()
-        self.scheduler.ended(window, [(self.jobs[number], None) for number in missing], now)
-        for number in held - known:
-            job = self.jobs.get(number)
-            if job is not None and job.state == QUEUED:
-                self._adopt(window, job)
-            elif job is None:
-                self._claims[number] = node
+        self._recalled.discard(node)
+        self._requeue(window, list(missing))
+        self._take_over(window, held - known)
         spec = wire.to_json({**self.spec, "width": window.width})
         self._send(node, self._letter(wire.OPEN, spec, self._birth))
+        # What it was asked, or has answered, may have been lost.
+        self.withdraw([number for number in self._withdrawing if number in known])
+        self.kill([number for number in self._killing if number in known])
+        if self.closing is not None:
+            self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(self.closing)))
 
     def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
@@ -102,12 +116,37 @@ class Work:
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
         self._taught[node] = set()
-        for number in held:
-            job = self.jobs.get(number)
-            if job is not None and job.state == QUEUED:
-                self._adopt(self.windows[node], job)
+        self._take_over(self.windows[node], held)
+
+    def _take_over(self, window: SiteWindow, numbers: Iterable[int]) -> None:
+        """Take note that a node has jobs that this head has not sent it."""
+        unwanted: list[int] = []
+        for number in numbers:
+            job = self._doubtful.pop(number, None)
+            if job is not None:
+                self.jobs[number] = job
+                self.scheduler.adopt(window, job)
+            elif number not in self.jobs:
+                if self._resumed:
+                    unwanted.append(number)
+                else:
+                    self._claims[number] = window.worker
+            elif self.jobs[number].state == QUEUED:
+                self._adopt(window, self.jobs[number])
             else:
-                self._claims[number] = node
+                unwanted.append(number)
+        if unwanted:
+            self._send(window.worker, self._letter(wire.KILL, wire.pack_numbers(unwanted)))
+
+    def resumed(self) -> None:
+        """Take note that the program has told all; what else nodes have is not wanted any more."""
+        self._resumed = True
+        claims, self._claims = self._claims, {}
+        nodes: dict[int, list[int]] = {}
+        for number, node in claims.items():
+            nodes.setdefault(node, []).append(number)
+        for node, numbers in nodes.items():
+            self._send(node, self._letter(wire.KILL, wire.pack_numbers(numbers)))
 
     def _adopt(self, window: SiteWindow, job: Job) -> None:
         self.scheduler.withdraw(job)
@@ -125,6 +164,8 @@ class Work:
         for number in numbers:
             del self.jobs[number]
         self.lost += len(numbers)
+        self._withdrawing.difference_update(numbers)
+        self._killing.difference_update(numbers)
         for _, answered in self._unacknowledged.pop(node, ()):
             numbers += answered  # which may not have come through
         told = {**how, "id": node}
@@ -139,6 +180,7 @@ class Work:
 
     def rejoined(self) -> None:
         """Make ready for a program that will tell again what it has not heard of."""
+        self._resumed = False
         self._settled = {
             number
             for letters in self._unacknowledged.values()
@@ -168,6 +210,8 @@ class Work:
             self.kill(wire.unpack_numbers(frames[1]))
         elif kind == wire.UNSHARE:
             self.unshare(frames[1])
+        elif kind == wire.RESUMED:
+            self.resumed()
         else:
             raise ValueError(f"a program has no letters of kind {kind}")
 
@@ -196,18 +240,18 @@ class Work:
                 how = self._lost[number]
                 self._tell_lost([number], how, how["id"])
                 continue
-            if flags & wire.BEGUN and number not in self._claims:
-                self._doubtful.append(number)
-                continue
-            job = jobs[number] = Job(kind, (entry, body), number)
+            job = Job(kind, (entry, body), number)
             job.priority = priority
             if timeout:
                 job.timeout = timeout
-            node = self._claims.pop(number, None)
-            if node is None:
-                submit(job)
+            if number in self._claims:
+                jobs[number] = job
+                self.scheduler.adopt(self.windows[self._claims.pop(number)], job)
+            elif flags & wire.BEGUN or number in self._before:
+                self._doubtful[number] = job
             else:
-                self.scheduler.adopt(self.windows[node], job)
+                jobs[number] = job
+                submit(job)
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         """Take back those that no node has; ask the nodes for the others."""
@@ -222,6 +266,7 @@ class Work:
                 del self.jobs[number]
                 taken.append(number)
             else:
+                self._withdrawing.add(number)
                 nodes.setdefault(job.place[0].worker, []).append(number)
         if taken or unknown:
             letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
@@ -235,10 +280,13 @@ class Work:
         nodes: dict[int, list[int]] = {}
         for number in numbers:
             job = self.jobs.get(number)
+            if number in self._doubtful:
+                continue  # it ends as lost, or as a node's
             if job is None or self.scheduler.withdraw(job):
                 dropped.append(number)
                 self.jobs.pop(number, None)
             else:
+                self._killing.add(number)
                 nodes.setdefault(job.place[0].worker, []).append(number)
         if dropped:
             self._stopped(dropped)
@@ -285,28 +333,45 @@ class Work:
         outcomes: list[tuple[Job, float | None]] = []
         entries = memoryview(frames[1])[wire.NUMBER.size :]
         numbers: list[int] = []
-        for number, status, micros, _, _ in wire.ANSWER.iter_unpack(entries):
+        for number, _, micros, _, _ in wire.ANSWER.iter_unpack(entries):
             numbers.append(number)
             job = jobs.get(number)
             if job is None:
                 continue  # it was given up
             if window is None or job.place is None or job.place[0] is not window:
                 continue
-            if status == PASSED_OVER:
-                outcomes.append((job, None))
-            else:
-                del jobs[number]
-                outcomes.append((job, micros * 1e-6))
+            del jobs[number]
+            outcomes.append((job, micros * 1e-6))
+        if self._withdrawing or self._killing:
+            self._withdrawing.difference_update(numbers)
+            self._killing.difference_update(numbers)
         if window is not None:
             self.scheduler.ended(window, outcomes, time.monotonic())
-            self._recalled.discard(node)
             self.done += len(outcomes)
             letters = self._unacknowledged.setdefault(node, deque())
             letters.append((wire.NUMBER.unpack_from(frames[1])[0], numbers))
+        if not self._resumed:
+            self._settled.update(numbers)  # on their way while it tells us of them
         return wire.letter(wire.ANSWERS, node, self.number, frames[1], frames[2])
 
-    def withdrawn(self, taken: Iterable[int]) -> None:
+    def returned(self, node: int, numbers: Iterable[int]) -> None:
+        """Take note that a node has given back what it was asked for, as far as it could."""
+        self._recalled.discard(node)
+        self._requeue(self.windows[node], [number for number in numbers if number in self.jobs])
+
+    def _requeue(self, window: SiteWindow, numbers: list[int]) -> None:
+        """Have jobs run elsewhere that a node has not begun."""
+        outcomes = [(self.jobs[number], None) for number in numbers]
+        self.scheduler.ended(window, outcomes, time.monotonic())
+        self._note_given_back(numbers)
+
+    def _note_given_back(self, numbers: list[int]) -> None:
+        if self._journal is not None:
+            self._journal.given_back(self.client, numbers)
+
+    def withdrawn(self, taken: Iterable[int], kept: Iterable[int]) -> None:
         """Take note that a node has given back jobs that are not to begin."""
+        self._withdrawing.difference_update(taken, kept)
         now = time.monotonic()
         for number in taken:
             job = self.jobs.pop(number, None)
@@ -319,7 +384,7 @@ class Work:
     def dispatch(self) -> None:
         """Send jobs to nodes that may have more."""
         if self._doubtful:
-            doubtful, self._doubtful = self._doubtful, []
+            doubtful, self._doubtful = list(self._doubtful), {}
             why = "the head was restarted, and no node has it any more"
             self._tell_lost(doubtful, {"node": "", "host": None, "why": why}, 0)
         assign = self.scheduler.assign
@@ -339,6 +404,8 @@ class Work:
                 entry, body = job.payload
                 entries.append(entry)
                 bodies.append(body)
+            if self._journal is not None:
+                self._journal.sent(self.client, [job.owner for job in jobs])
             self._send(node, self._letter(wire.JOBS, b"".join(entries), b"".join(bodies)))
         self.scheduler.requeued()
 
@@ -356,9 +423,13 @@ class Work:
             if free > 0 and node not in self._recalled and now - window.progressed_at > PATIENCE:
                 count = min(len(window.entries) - window.width, free)
                 free -= count
-                self._recalled.add(node)
-                self._send(node, self._letter(wire.RECALL, wire.COUNT.pack(count)))
+                self.ask_back(node, count)
         return bool(crowded)
+
+    def ask_back(self, node: int, count: int) -> None:
+        """Have a node give back some of what it has not begun."""
+        self._recalled.add(node)
+        self._send(node, self._letter(wire.RECALL, wire.COUNT.pack(count)))
 
     def _letter(self, kind: int, *frames: Any) -> list[Any]:
         return wire.letter(kind, self.client, self.number, *frames)
@@ -375,6 +446,11 @@ class Work:
             "done": self.done,
             "lost": self.lost,
         }
+
+    @property
+    def held(self) -> list[int]:
+        """The numbers of the jobs that nodes have."""
+        return [job.owner for window in self.windows.values() for job in window.entries]
 
     def held_by(self) -> Iterator[tuple[int, int]]:
         """Yield each node, and how many jobs it has."""
