@@ -179,6 +179,7 @@ class Head:
         if self._journal is not None:
             self._journal.add(node.id)
         logger.info("node %s on %s joined, with %d CPUs", node.name, node.host, node.cpus)
+        self._forget_orphans(node)
         told = {(each["client"], each["executor"]): each for each in hello["stations"]}
         for key, station in told.items():
             work = self.works.get(key)
@@ -208,6 +209,7 @@ class Head:
             del self._lost[:-100]
             for work in list(self.works.values()):
                 self._node_lost_work(member, work, why)
+            self._forget_orphans(member)
             self.inquiries.left(member)
             self._place_all()
         else:
@@ -348,6 +350,10 @@ class Head:
             self._journal.begin([(work.client, work.held) for work in self.works.values()])
         self.settle()
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
+
+    def _forget_orphans(self, node: HeadMember) -> None:
+        for stations in self._orphans.values():
+            stations.pop(node.id, None)
 
     def _drop_orphans(self) -> None:
         """End what nodes have of programs that did not come back."""

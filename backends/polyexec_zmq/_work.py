@@ -112,6 +112,8 @@ class Work:
 
     def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
+        # Until the first of its letters is acknowledged; all are sent again.
+        self._unacknowledged[node] = deque([(0, list(answered))])
         self._settled.update(answered)
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
@@ -168,6 +170,7 @@ class Work:
         self._killing.difference_update(numbers)
         for _, answered in self._unacknowledged.pop(node, ()):
             numbers += answered  # which may not have come through
+        self._settled.difference_update(numbers)
         told = {**how, "id": node}
         self._lost.update((number, told) for number in numbers)
         while len(self._lost) > MOST_LOST:

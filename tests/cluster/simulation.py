@@ -285,6 +285,13 @@ class Cluster:
             assert kind != wire.REFUSED, wire.from_json(letter[1])
             member.receive(kind, peer, number, letter)
 
+    def exchange(self) -> None:
+        """Let all letters arrive."""
+        for member in self.members():
+            self.connect(member)
+            self.carry(member, up=True, most=1000)
+            self.carry(member, up=False, most=1000)
+
     # -- what happens ------------------------------------------------------------------------------
 
     def add_node(self, cpus: int) -> None:
@@ -343,6 +350,13 @@ class Cluster:
         """Have a node's workers end a job each."""
         for pool in self.pools(node):
             pool.finish()
+
+    def recall(self, place: int, count: int) -> None:
+        """Have the head ask a node for jobs that it has not begun."""
+        for work in self.head.works.values():
+            nodes = list(work.windows)
+            if nodes:
+                work.ask_back(nodes[place % len(nodes)], count)
 
     def fence(self, node: Any) -> None:
         """Have a node out of reach for so long that it is given up, and gives up."""
