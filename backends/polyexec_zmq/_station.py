@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.scheduling import Job
 from polyexec.serialization import LARGE
 from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, Lost, Parcel, Store
-from polyexec_process.frames import PASSED_OVER
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._remotebirth import RemoteBirth
 
@@ -206,12 +205,14 @@ class Station:
 
     def recall(self, count: int) -> None:
         """Give back up to *count* jobs that no worker has, the last to come first."""
+        returned: list[int] = []
         for number in reversed(list(self.jobs)):
-            if count <= 0:
-                return
+            if len(returned) >= count:
+                break
             if self._take_back(number):
-                count -= 1
-                self._out.append((wire.ANSWERS, number, PASSED_OVER, 0, 0, b""))
+                returned.append(number)
+        if returned:
+            self._out.append((wire.RETURNED, wire.pack_numbers(returned)))
 
     def kill(self, numbers: Iterable[int]) -> None:
         """Stop jobs."""
@@ -250,12 +251,14 @@ class Station:
 
     def inventory(self) -> dict[str, Any]:
         """Return what a head must know that knows nothing of it."""
+        answered = [number for _, _, numbers in self._unacknowledged for number in numbers]
+        answered += [item[1] for item in self._out.copy() if item[0] == wire.ANSWERS]
         return {
             "client": self.client,
             "executor": self.number,
             "width": self.width,
             "jobs": list(self.jobs),
-            "answered": [number for _, _, numbers in self._unacknowledged for number in numbers],
+            "answered": answered,
         }
 
     def describe(self) -> list[dict[str, Any]]:
@@ -270,6 +273,16 @@ class Station:
             self._node.line.send(letter)
         if self._fatal is not None:
             self._node.line.send(self._letter(wire.EVENT, self._fatal))
+
+    def resume(self) -> None:
+        """Go on with a program that has come back, or a head that has."""
+        self.resend()
+        self._node.incoming.resume(self.client)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has no job, and its program has every answer."""
+        return not (self.jobs or self._out or self._unacknowledged)
 
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""
@@ -359,9 +372,11 @@ class Station:
 
     def _answer(self, job: Job, status: int, body: bytes = b"", seconds: float = 0.0) -> None:
         task: StationTask = job.owner
-        self._release(job)
         micros = min(int(seconds * 1e6), (1 << 32) - 1)
-        self._put((wire.ANSWERS, task.name, status, micros, task.worker, body))
+        # Before it is released: at each moment it is among the jobs, or among the answers.
+        self._out.append((wire.ANSWERS, task.name, status, micros, task.worker, body))
+        self._release(job)
+        self._node.line.wake()
 
     def _release(self, job: Job) -> None:
         task: StationTask = job.owner
@@ -426,7 +441,7 @@ def _count(frames: list[Any]) -> int:
 _TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
     wire.JOBS: Station.accept,
     wire.FUNCTION: Station.learn,
-    wire.RESEND: lambda station, _: station.resend(),
+    wire.RESEND: lambda station, _: station.resume(),
     wire.ACK: lambda station, frames: station.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
     wire.WITHDRAW: lambda station, frames: station.withdraw(wire.unpack_numbers(frames[1])),
     wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),

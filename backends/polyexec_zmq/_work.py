@@ -7,8 +7,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
-from polyexec.scheduling.job import QUEUED
-from polyexec_process.frames import PASSED_OVER
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
@@ -52,8 +50,10 @@ class Work:
         #: What need not be run for a program that tells again what it has not heard of.
         self._settled: set[int] = set()
         self._lost: dict[int, dict[str, Any]] = {}
-        #: What has begun, as its program says, and nobody knows of.
-        self._doubtful: list[int] = []
+        #: What has begun, as its program says, and nobody knows of yet.
+        self._doubtful: dict[int, Job] = {}
+        #: What nodes were asked to stop, or to give back, and how: they may not have heard it.
+        self._asked: dict[int, int] = {}
         self.done: int = 0
         self.lost: int = 0
 
@@ -88,30 +88,46 @@ class Work:
         now = time.monotonic()
         self.scheduler.ended(window, [(self.jobs[number], None) for number in missing], now)
         for number in held - known:
-            job = self.jobs.get(number)
-            if job is not None and job.state == QUEUED:
-                self._adopt(window, job)
-            elif job is None:
-                self._claims[number] = node
+            self._claim(node, number)
+        # What it may not have heard.
         spec = wire.to_json({**self.spec, "width": window.width})
         self._send(node, self._letter(wire.OPEN, spec, self._birth))
+        self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(window.width)))
+        self._ask_again(node, held)
+
+    def _ask_again(self, node: int, held: Iterable[int]) -> None:
+        """Tell a node that has come back what it may not have heard, and the program of it."""
+        for number in held:
+            if number in self._asked:
+                self._send(node, self._letter(self._asked[number], wire.pack_numbers([number])))
+        if self.closing is not None:
+            self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(self.closing)))
+        self._send(self.client, wire.letter(wire.RESEND, node, self.number))
 
     def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
         self._settled.update(answered)
+        for number in self._settled.intersection(self._doubtful):
+            del self._doubtful[number]
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
         self._taught[node] = set()
         for number in held:
-            job = self.jobs.get(number)
-            if job is not None and job.state == QUEUED:
-                self._adopt(self.windows[node], job)
-            else:
-                self._claims[number] = node
+            self._claim(node, number)
+        self._ask_again(node, held)
 
-    def _adopt(self, window: SiteWindow, job: Job) -> None:
-        self.scheduler.withdraw(job)
-        self.scheduler.adopt(window, job)
+    def _claim(self, node: int, number: int) -> None:
+        """Take note that *node* has a job."""
+        job = self.jobs.get(number)
+        if job is None:
+            job = self._doubtful.pop(number, None)
+            if job is None:
+                self._claims[number] = node
+                return
+            self.jobs[number] = job
+        elif not self.scheduler.withdraw(job):
+            return  # it was sent there since
+        self.scheduler.adopt(self.windows[node], job)
 
     def lose(self, node: int, how: dict[str, Any]) -> None:
         """Forget a node that is lost, and tell the program so; what it had may have begun."""
@@ -122,6 +138,7 @@ class Work:
         self._recalled.discard(node)
         self._claims = {job: at for job, at in self._claims.items() if at != node}
         numbers = [job.owner for job in self.scheduler.lost_site(window)]
+        self._forget_asked(numbers)
         for number in numbers:
             del self.jobs[number]
         self.lost += len(numbers)
@@ -196,14 +213,15 @@ class Work:
                 how = self._lost[number]
                 self._tell_lost([number], how, how["id"])
                 continue
-            if flags & wire.BEGUN and number not in self._claims:
-                self._doubtful.append(number)
-                continue
-            job = jobs[number] = Job(kind, (entry, body), number)
+            job = Job(kind, (entry, body), number)
             job.priority = priority
             if timeout:
                 job.timeout = timeout
             node = self._claims.pop(number, None)
+            if flags & wire.BEGUN and node is None:
+                self._doubtful[number] = job
+                continue
+            jobs[number] = job
             if node is None:
                 submit(job)
             else:
@@ -226,8 +244,7 @@ class Work:
         if taken or unknown:
             letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
             self._send(self.client, letter)
-        for node, asked in nodes.items():
-            self._send(node, self._letter(wire.WITHDRAW, wire.pack_numbers(asked)))
+        self._ask_nodes(wire.WITHDRAW, nodes)
 
     def kill(self, numbers: Iterable[int]) -> None:
         """Stop what runs, and drop what waits."""
@@ -235,15 +252,21 @@ class Work:
         nodes: dict[int, list[int]] = {}
         for number in numbers:
             job = self.jobs.get(number)
-            if job is None or self.scheduler.withdraw(job):
+            if number in self._doubtful:
+                self._asked[number] = wire.KILL  # of the node, if that comes back
+            elif job is None or self.scheduler.withdraw(job):
                 dropped.append(number)
                 self.jobs.pop(number, None)
             else:
                 nodes.setdefault(job.place[0].worker, []).append(number)
         if dropped:
             self._stopped(dropped)
-        for node, asked in nodes.items():
-            self._send(node, self._letter(wire.KILL, wire.pack_numbers(asked)))
+        self._ask_nodes(wire.KILL, nodes)
+
+    def _ask_nodes(self, kind: int, nodes: Mapping[int, list[int]]) -> None:
+        for node, numbers in nodes.items():
+            self._asked.update(dict.fromkeys(numbers, kind))
+            self._send(node, self._letter(kind, wire.pack_numbers(numbers)))
 
     def _stopped(self, numbers: list[int]) -> None:
         """Answer for jobs that no node has."""
@@ -282,21 +305,19 @@ class Work:
         """Take note of answers; return the letter for the program."""
         window = self.windows.get(node)
         jobs = self.jobs
-        outcomes: list[tuple[Job, float | None]] = []
+        outcomes: list[tuple[Job, float]] = []
         entries = memoryview(frames[1])[wire.NUMBER.size :]
         numbers: list[int] = []
-        for number, status, micros, _, _ in wire.ANSWER.iter_unpack(entries):
+        for number, _, micros, _, _ in wire.ANSWER.iter_unpack(entries):
             numbers.append(number)
             job = jobs.get(number)
             if job is None:
                 continue  # it was given up
             if window is None or job.place is None or job.place[0] is not window:
                 continue
-            if status == PASSED_OVER:
-                outcomes.append((job, None))
-            else:
-                del jobs[number]
-                outcomes.append((job, micros * 1e-6))
+            del jobs[number]
+            outcomes.append((job, micros * 1e-6))
+        self._forget_asked(numbers)
         if window is not None:
             self.scheduler.ended(window, outcomes, time.monotonic())
             self._recalled.discard(node)
@@ -305,9 +326,25 @@ class Work:
             letters.append((wire.NUMBER.unpack_from(frames[1])[0], numbers))
         return wire.letter(wire.ANSWERS, node, self.number, frames[1], frames[2])
 
-    def withdrawn(self, taken: Iterable[int]) -> None:
-        """Take note that a node has given back jobs that are not to begin."""
+    def returned(self, node: int, numbers: Iterable[int]) -> None:
+        """Take note that a node has given back jobs that others may begin."""
+        window = self.windows.get(node)
+        self._recalled.discard(node)
+        if window is None:
+            return
+        jobs = [self.jobs[number] for number in numbers if number in self.jobs]
+        back = [(job, None) for job in jobs if job.place is not None and job.place[0] is window]
+        self.scheduler.ended(window, back, time.monotonic())
+
+    def _forget_asked(self, numbers: Iterable[int]) -> None:
+        if self._asked:
+            for number in numbers:
+                self._asked.pop(number, None)
+
+    def withdrawn(self, taken: tuple[int, ...], kept: tuple[int, ...]) -> None:
+        """Take note that a node has given back jobs for good, and *kept* others."""
         now = time.monotonic()
+        self._forget_asked((*taken, *kept))
         for number in taken:
             job = self.jobs.pop(number, None)
             if job is not None and job.place is not None:
@@ -319,7 +356,7 @@ class Work:
     def dispatch(self) -> None:
         """Send jobs to nodes that may have more."""
         if self._doubtful:
-            doubtful, self._doubtful = self._doubtful, []
+            doubtful, self._doubtful = list(self._doubtful), {}
             why = "the head was restarted, and no node has it any more"
             self._tell_lost(doubtful, {"node": "", "host": None, "why": why}, 0)
         assign = self.scheduler.assign

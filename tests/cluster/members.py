@@ -22,7 +22,7 @@ def head(port: int, lease: float, roster: str) -> None:
     loop = HeadLoop(f"tcp://0.0.0.0:{port}", lease=lease, roster=Roster(Path(roster)))
     print("ready", flush=True)  # noqa: T201 - how a program tells
     read, write = os.pipe()
-    os.set_blocking(write, False)  # noqa: FBT003 - its only signature
+    os.set_blocking(write, False)
     signal.set_wakeup_fd(write)
     signal.signal(signal.SIGTERM, lambda *_: None)
     loop.watch(read, lambda: False)
@@ -52,4 +52,7 @@ def node(address: str, name: str, cpus: int, protocol: int | None) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     options: dict[str, Any] = json.loads(sys.argv[2])
-    {"head": head, "node": node}[sys.argv[1]](**options)
+    if sys.argv[1] == "head":
+        head(**options)
+    else:
+        node(**options)

@@ -72,9 +72,7 @@ class Proxy:
             else:
                 flow.clear()
 
-    async def connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on."""
         if not self._accepts:
             writer.transport.abort()
@@ -110,7 +108,7 @@ class Proxy:
 async def main(port: int, host: str, target: int) -> None:
     """Listen, and obey until stdin ends."""
     proxy = Proxy((host, target))
-    await asyncio.start_server(proxy.connected, "0.0.0.0", port)  # noqa: S104 - in a test's network
+    await asyncio.start_server(proxy.connected, "0.0.0.0", port)
     loop = asyncio.get_running_loop()
     print("ok", flush=True)  # noqa: T201 - how a program tells
     while line := await loop.run_in_executor(None, sys.stdin.readline):
