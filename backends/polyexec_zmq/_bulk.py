@@ -6,15 +6,18 @@
     CHUNK, CHUNK, ...          ->  passed on          ->  PULL one more for each that comes
                                                       <-  DROP when it is complete
 
-So nothing on the way holds more than a few chunks of it, however large it is, and the owner's copy
-is there until the receiver has its own. A receiver whose connection was cut asks again for what it
-has not got.
+So nothing on the way holds more than a few chunks, however large it is and however much there is
+of it, and the owner's copy is there until the receiver has its own. How much a receiver asks for at
+a time depends on how soon it comes: what waits on a slow line keeps up small letters and signs of
+life. When either end's connection was cut, the receiver asks again for what it has not got.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polyexec_zmq import _wire as wire
@@ -22,9 +25,11 @@ from polyexec_zmq import _wire as wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: How many bytes go into a letter, and how many are asked for at a time.
+#: How many bytes go into a letter, and how many a receiver asks for at a time, at most.
 CHUNK_BYTES: Final = 1 << 20
 AHEAD_BYTES: Final = 8 * CHUNK_BYTES
+#: A chunk that takes less, or more, seconds than these has more, or fewer, asked for.
+_SOON, _LATE = 0.1, 0.5
 
 _READONLY: Final = 1
 
@@ -80,6 +85,11 @@ class Outgoing:
         """Let go of what *table* tells of."""
         self._held.pop(struct.unpack_from("<Q", table)[0], None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is to ask for anything any more."""
+        return not self._held
+
     def release(self, owner: int) -> None:
         """Let go of all that is *owner*'s."""
         for number in [number for number, held in self._held.items() if held.owner == owner]:
@@ -121,6 +131,8 @@ class _Pull:
         self.size = sum(piece.nbytes for piece in pieces)
         self.asked = 0
         self.got = 0
+        #: When what was asked for, by where it begins.
+        self.times: dict[int, float] = {}
 
     def put(self, at: int, data: memoryview) -> None:
         """Put *data* where it belongs."""
@@ -139,6 +151,11 @@ class Incoming:
     def __init__(self, send: Callable[[list[Any]], None]) -> None:
         self._send = send
         self._pulls: dict[tuple[int, int], _Pull] = {}
+        #: Those of which not all has been asked for, each to ask for a chunk in its turn.
+        self._wanting: deque[_Pull] = deque()
+        #: How many bytes have been asked for and have not come, and how many may be.
+        self._awaited = 0
+        self._window = AHEAD_BYTES // 2
 
     def pull(
         self,
@@ -165,16 +182,25 @@ class Incoming:
 
         pull = _Pull(peer, number, pieces, complete, lost)
         self._pulls[peer, number] = pull
-        self._ask(pull, AHEAD_BYTES)
-
-    def _ask(self, pull: _Pull, most: int) -> None:
-        count = min(most, pull.size - pull.asked)
-        if count:
-            where = wire.PART.pack(pull.asked, count)
-            self._send(wire.letter(wire.PULL, pull.peer, pull.number, where))
-            pull.asked += count
-        elif pull.got >= pull.size:
+        if pull.size:
+            self._wanting.append(pull)
+            self._ask()
+        else:
             self._finish(pull)
+
+    def _ask(self) -> None:
+        """Ask for as much as may be on the way."""
+        while self._wanting and self._awaited < self._window:
+            pull = self._wanting.popleft()
+            count = min(CHUNK_BYTES, pull.size - pull.asked)
+            if count:
+                where = wire.PART.pack(pull.asked, count)
+                self._send(wire.letter(wire.PULL, pull.peer, pull.number, where))
+                pull.times[pull.asked] = time.monotonic()
+                pull.asked += count
+                self._awaited += count
+            if pull.asked < pull.size:
+                self._wanting.append(pull)
 
     def _finish(self, pull: _Pull) -> None:
         del self._pulls[pull.peer, pull.number]
@@ -191,15 +217,45 @@ class Incoming:
         if at != pull.got or size != len(view) or at + size > pull.size:
             return  # asked for twice, as a connection was cut
         pull.put(at, view)
-        self._ask(pull, size)
+        if pull.got <= pull.asked:
+            self._awaited -= size
+        else:
+            pull.asked = pull.got  # asked for before the connection was cut
+        self._adapt(pull.times.pop(at, None))
+        if pull.got >= pull.size:
+            self._finish(pull)
+        self._ask()
 
-    def resume(self) -> None:
-        """Ask again for what has not come, for the connection was cut."""
-        for pull in list(self._pulls.values()):
-            pull.asked = pull.got
-            self._ask(pull, AHEAD_BYTES)
+    def _adapt(self, asked: float | None) -> None:
+        """Ask for more or less at a time, by how long it took."""
+        if asked is None:
+            return
+        took = time.monotonic() - asked
+        if took < _SOON:
+            self._window = min(self._window + CHUNK_BYTES, AHEAD_BYTES)
+        elif took > _LATE:
+            self._window = max(self._window // 2, CHUNK_BYTES)
 
-    def lose(self, peer: int, why: str) -> None:
-        """Give up what was to come from *peer*, who is gone."""
-        for key in [key for key in self._pulls if key[0] == peer]:
-            self._pulls.pop(key).lost(why)
+    def resume(self, peer: int | None = None) -> None:
+        """Ask again for what has not come, of *peer*, for a connection was cut."""
+        for pull in self._pulls.values():
+            if peer in (None, pull.peer):
+                self._stop(pull)
+                self._wanting.append(pull)
+        self._ask()
+
+    def _stop(self, pull: _Pull) -> None:
+        """Expect nothing more of what was asked for."""
+        self._awaited -= pull.asked - pull.got
+        pull.asked = pull.got
+        pull.times.clear()
+        if pull in self._wanting:
+            self._wanting.remove(pull)
+
+    def lose(self, peer: int | None, why: str) -> None:
+        """Give up what was to come from *peer*, who is gone; None: from all."""
+        for key in [key for key in self._pulls if peer in (None, key[0])]:
+            pull = self._pulls.pop(key)
+            self._stop(pull)
+            pull.lost(why)
+        self._ask()

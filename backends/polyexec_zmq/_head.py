@@ -71,6 +71,7 @@ class Head:
         self.refused: int = 0
         self.malformed: int = 0
         self._began: float | None = None
+        self._looked: float = 0.0
         self._lost: list[dict[str, Any]] = []
 
     # -- letters ---------------------------------------------------------------------------------
@@ -92,7 +93,9 @@ class Head:
             member.heard = now
             if kind in wire.RELAYED:
                 self._relay(member, kind, peer, number, frames)
-            elif kind != wire.PING:
+            elif kind == wire.PING:
+                self._send_to(member, wire.letter(wire.PING, 0, number))
+            else:
                 self._take(member, kind, peer, number, frames)
         except _MALFORMED as error:
             self.malformed += 1
@@ -106,6 +109,13 @@ class Head:
         other = self._by_id.get(peer)
         if other is not None and other.is_node != member.is_node:
             self.send(other.id, wire.letter(kind, member.id, number, *frames[1:]))
+        elif other is None and kind == wire.PULL and peer not in self._awaited:
+            self._tell_gone(member, peer)
+
+    def _tell_gone(self, client: HeadMember, node: int) -> None:
+        """Tell a program that nothing comes of a node any more."""
+        how = wire.to_json({"why": "its node was lost", "host": None})
+        self._send_to(client, wire.letter(wire.LOST, node, 0, how, wire.pack_numbers(())))
 
     def _take(
         self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
@@ -136,19 +146,32 @@ class Head:
             self.refused += 1
             logger.warning("refused %s %s: %s", hello["role"], hello.get("name"), problem)
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
+        stale = known is None and self._gave_up(hello, now)
         if known is not None:
             del self.members[known.rid]
+            hello["draining"] = known.draining or hello.get("draining", False)
+        elif stale:
+            hello["stations"] = []
         member = HeadMember(rid, {**hello, "key": key}, now)
         self.members[rid] = self._by_id[member.id] = member
         self._awaited.discard(member.id)
         # First of all, so that what is sent for it comes behind.
-        self._send_to(member, wire.letter(wire.WELCOME, 0, 0, wire.to_json(self._welcome())))
+        welcome = {**self._welcome(), "stale": stale}
+        self._send_to(member, wire.letter(wire.WELCOME, 0, 0, wire.to_json(welcome)))
         if member.is_node:
             self._node_joined(member, hello, again=known is not None)
         for work in self.works.values():
             if work.client == member.id:
                 work.rejoined()
         return None
+
+    def _gave_up(self, hello: dict[str, Any], now: float) -> bool:
+        """Return whether what a member had before was given up, so that others have it by now."""
+        before = hello.get("incarnation")
+        if before is None or before == self.incarnation:
+            return before is not None
+        patience = self.lease if hello["role"] == "node" else 2 * self.lease
+        return self._began is not None and not self._awaited and now - self._began > patience
 
     def _problem(self, hello: dict[str, Any], known: HeadMember | None, key: str) -> str | None:
         """Return why who says hello can't join, None if he can."""
@@ -192,6 +215,8 @@ class Head:
         for key, work in self.works.items():
             if again and key not in told and node.id in work.windows:
                 self._node_lost_work(node, work, "it has lost its workers")
+        if node.draining:
+            self._dismiss(node)
         self._place_all()
 
     def _leave(self, member: HeadMember, why: str) -> None:
@@ -303,8 +328,9 @@ class Head:
         if kind == wire.ANSWERS:
             self.send(client, work.answered(node.id, frames))
             self._dirty.add(work)
-            if node.draining:
-                self._release(node)
+        elif kind == wire.RETURNED:
+            work.returned(node.id, wire.unpack_numbers(frames[1]))
+            self._dirty.add(work)
         elif kind == wire.WITHDRAWN:
             work.withdrawn(*map(wire.unpack_numbers, frames[1:]))
             self.send(client, wire.letter(kind, node.id, number, *frames[1:]))
@@ -333,10 +359,10 @@ class Head:
     def look(self, now: float) -> float:
         """Do what is due; return after how many seconds to come back."""
         if self._began is None:
-            self._began = now
+            self._began = self._looked = now
+        self._forgive(now)
         if self._awaited and now - self._began > self.lease:
-            logger.warning("%d nodes of the roster have not come back", len(self._awaited))
-            self._awaited.clear()
+            self._await_no_more()
         if self._orphans and now - self._began > 2 * self.lease:
             self._drop_orphans()
         for member in list(self._by_id.values()):
@@ -355,6 +381,26 @@ class Head:
         for stations in self._orphans.values():
             stations.pop(node.id, None)
 
+    def _forgive(self, now: float) -> None:
+        """Hold it against nobody that this process itself did not run for long."""
+        missed = now - self._looked
+        self._looked = now
+        if missed > self.lease / 4:
+            for member in self._by_id.values():
+                member.heard += missed
+            self._began = (self._began or 0.0) + missed
+
+    def _await_no_more(self) -> None:
+        logger.warning("%d nodes of the roster have not come back", len(self._awaited))
+        lost, self._awaited = self._awaited, set()
+        for member in self._by_id.values():
+            if not member.is_node:
+                for node in lost:
+                    self._tell_gone(member, node)
+        for node in lost:
+            if self._journal is not None:
+                self._journal.remove(node)
+
     def _drop_orphans(self) -> None:
         """End what nodes have of programs that did not come back."""
         for (client, number), stations in self._orphans.items():
@@ -367,17 +413,11 @@ class Head:
         """Give a node no more; it leaves when it has done what it has."""
         node.draining = True
         self._place_all()
-        self._release(node)
+        self._dismiss(node)
 
-    def _release(self, node: HeadMember) -> None:
-        """Let a node that is draining go, if it has nothing to do any more."""
-        held = sum(len(work.windows[node.id].entries) for work in self.works_at(node.id))
-        if node.draining and not held:
-            self._send_to(node, wire.letter(wire.BYE, 0, 0, wire.to_json("drained")))
-
-    def works_at(self, node: int) -> list[Work]:
-        """Return the executors that have workers there."""
-        return [work for work in self.works.values() if node in work.windows]
+    def _dismiss(self, node: HeadMember) -> None:
+        """Have a node leave once its programs have all that it has for them; only it knows when."""
+        self._send_to(node, wire.letter(wire.ASK, 0, 0, wire.to_json({"what": "leave"})))
 
     def waits_too_long(self, member: HeadMember) -> None:
         """Give up a member that takes nothing."""

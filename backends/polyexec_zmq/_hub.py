@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: How many seconds the head and its nodes may take to answer a question.
 _ANSWER: Final = 10.0
+#: What becomes of tasks when the head had not heard of their program for its lease.
+_GIVEN_UP: Final = "the head had heard nothing of this program for too long, and gave it up"
 
 
 def new_member() -> int:
@@ -62,6 +64,7 @@ class Hub:
         self.incoming: Incoming = Incoming(self.line.send)
         self.welcome: dict[str, Any] | None = None
         self.failure: ClusterError | None = None
+        self._incarnation: str | None = None
         self._calls: list[Callable[[], None]] = []
 
     def start(self) -> None:
@@ -137,16 +140,27 @@ class Hub:
 
     def hello(self) -> dict[str, Any]:
         """Return what to join with."""
-        return {"role": "client", "member": self.member, "pid": os.getpid(), **versions()}
+        return {
+            "role": "client",
+            "member": self.member,
+            "incarnation": self._incarnation,
+            "pid": os.getpid(),
+            **versions(),
+        }
 
     def joined(self, welcome: dict[str, Any]) -> None:
         """Tell all again that may not have arrived."""
         with self.changed:
             self.welcome = welcome
+            self._incarnation = welcome["incarnation"]
             pools = list(self._pools.values())
             self._questions_again()
             self.changed.notify_all()
+        if welcome["stale"]:
+            self.incoming.lose(None, _GIVEN_UP)
         for pool in pools:
+            if welcome["stale"]:
+                pool.given_up(_GIVEN_UP)
             pool.rejoin()
         self.incoming.resume()
 
@@ -164,6 +178,10 @@ class Hub:
             kept = self.outgoing.arrived(number)
             if isinstance(kept, Parcel):
                 kept.note_use(kept=False)  # its memory may serve another
+        elif kind == wire.RESEND:
+            self.incoming.resume(peer)
+        elif kind == wire.LOST and not number:
+            self.incoming.lose(peer, wire.from_json(frames[1])["why"])
         elif kind == wire.TELL:
             with self.changed:
                 if number in self._asked:

@@ -3,12 +3,15 @@
     member                                     head
     HELLO: who I am, what I have           ->  known? in which version? with which key?
                                            <-  WELCOME, or REFUSED: why
-    letters, and PING where there are none <-> letters, and PING
+    letters, and PING                      <-> letters, and PING
     (cut, or silent for too long: a new socket, and from the beginning)
 
 A session is one connection of one socket, so that within it nothing is lost or comes twice; ZeroMQ
 does not get to connect a second time. What a session's end has swallowed is told again by both
 sides in the next one: whoever accepted something holds it until it hears that it has arrived.
+
+The head sends each PING back. So a member knows until when the head has certainly heard it: what
+comes from the head says nothing of that, for a line may be cut one way.
 """
 
 from __future__ import annotations
@@ -111,7 +114,12 @@ class Line:
         #: How many seconds of silence end a session, and how many pass between signs of life.
         self.lease: float = 10.0
         self.beat: float = 1.0
-        self._heard = self._spoke = 0.0
+        #: How many seconds may pass since it last knew that the head hears it.
+        self.fence: float = 15.0
+        self._heard = self._pinged = 0.0
+        #: When it sent the last letter that the head has certainly heard.
+        self.confirmed: float = 0.0
+        self._again = False
         self.thread: threading.Thread | None = None
 
     # -- for any thread ------------------------------------------------------------------------
@@ -159,8 +167,11 @@ class Line:
             self._sock.send_multipart(letter, zmq.NOBLOCK, copy=letter[0][0] != wire.CHUNK)
         except zmq.Again:
             return False
-        self._spoke = time.monotonic()
         return True
+
+    def again(self) -> None:
+        """Begin a new session; on the line's thread."""
+        self._again = True
 
     def _run(self) -> None:
         error: ClusterError | None = None
@@ -228,6 +239,7 @@ class Line:
         for each in (sock, self._monitor):
             self._poller.register(each, zmq.POLLIN)
         sock.connect(self.address)
+        self._pinged = time.monotonic()
         sock.send_multipart(wire.letter(wire.HELLO, 0, 0, wire.to_json(self._member.hello())))
 
     def _hang_up(self) -> None:
@@ -274,8 +286,10 @@ class Line:
         return wire.HEAD.unpack(frames[0])[0], frames
 
     def _welcomed(self, welcome: dict[str, Any]) -> None:
-        self.lease, self.beat = welcome["lease"], welcome["beat"]
-        self._heard = self._spoke = time.monotonic()
+        self.lease, self.beat, self.fence = welcome["lease"], welcome["beat"], welcome["fence"]
+        self._heard = time.monotonic()
+        self.confirmed = self._pinged
+        self._again = False
         self.up = self._was_up = True
         self._member.joined(welcome)
 
@@ -308,14 +322,17 @@ class Line:
                 self._try(wire.letter(wire.BYE, 0, 0, wire.to_json("closed")))
                 self._sock.linger = 500
                 return
-            if now - self._heard > self.lease:
+            if self._again or self._is_doubtful(now):
                 return
-            if now - self._spoke > self.beat:
-                self._try(wire.letter(wire.PING))
+            if now - self._pinged > self.beat:
+                self._pinged = now
+                self._try(wire.letter(wire.PING, 0, int(now * 1e6)))
             self._poller.modify(self._sock, zmq.POLLIN | (zmq.POLLOUT if self._out else 0))
             limit = self.beat if wait is None else min(wait, self.beat)
             events = dict(self._poller.poll(_milliseconds(limit)))
             self.resting = False
+            if self._is_doubtful(time.monotonic()):
+                return  # this process did not run for long: what has come meanwhile is old
             if self._near.fileno() in events:
                 self._quieten()
             if self._sock in events and not self._read():
@@ -323,6 +340,10 @@ class Line:
             if self._monitor in events and self._look_at_monitor() is not None:
                 self._read_rest()
                 return
+
+    def _is_doubtful(self, now: float) -> bool:
+        """Return whether the head may not be there, or may not hear this member."""
+        return now - self._heard > self.lease or now - self.confirmed > self.fence
 
     def _quieten(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -343,7 +364,9 @@ class Line:
             kind, peer, number = wire.HEAD.unpack(frames[0])
             if kind in (wire.UNKNOWN, wire.BYE):
                 return False
-            if kind != wire.PING:
+            if kind == wire.PING:
+                self.confirmed = max(self.confirmed, number * 1e-6)
+            else:
                 self._member.receive(kind, peer, number, frames)
         self._heard = time.monotonic()
         return True

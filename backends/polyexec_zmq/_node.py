@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from polyexec_zmq import _wire as wire
@@ -63,10 +64,13 @@ class Node:
         self.incoming: Incoming = Incoming(self.line.send)
         self._stations: dict[tuple[int, int], Station] = {}
         self._later: list[list[Any]] = []
-        self._drains = self._told_drain = False
+        self._drains = self._told_drain = self._dismissed = False
+        self._incarnation: str | None = None
         self._lock = threading.Lock()
         self._fence: threading.Timer | None = None
         self._fence_after = 0.0
+        #: Whether the workers were killed since it last told what it has.
+        self._fenced = False
         #: Why it has ended, once it has.
         self.failure: ClusterError | None = None
         self.ended: threading.Event = threading.Event()
@@ -91,8 +95,11 @@ class Node:
 
     def hello(self) -> dict[str, Any]:
         """Return what to join with."""
+        with self._lock:
+            self._fenced = False
         return {
             "role": "node",
+            "incarnation": self._incarnation,
             "member": self.member,
             "name": self.name,
             "host": socket.gethostname(),
@@ -109,9 +116,16 @@ class Node:
         """Tell all again that may not have arrived."""
         with self._lock:
             fence, self._fence = self._fence, None
+            fenced = self._fenced
         if fence is not None:
             fence.cancel()
         self._fence_after = welcome["fence"]
+        self._incarnation = welcome["incarnation"]
+        if welcome["stale"]:
+            self._kill_all()
+        elif fenced:
+            assert isinstance(self.line, Line)
+            self.line.again()  # the head has been told of what there is no more
         for station in self._stations.values():
             station.resend()
         self.incoming.resume()
@@ -136,6 +150,9 @@ class Node:
             self.line.send(wire.letter(wire.CLOSED, peer, number))
 
     def _answer(self, number: int, question: dict[str, Any]) -> None:
+        if question["what"] == "leave":
+            self._drains = self._told_drain = self._dismissed = True
+            return
         station = self._stations.get((question["client"], question["executor"]))
         if station is None:
             self.line.send(wire.letter(wire.TELL, 0, number, wire.to_json([])))
@@ -157,26 +174,55 @@ class Node:
             question = wire.to_json({"what": "drain", "node": self.name})
             self.line.send(wire.letter(wire.ASK, 0, 1, question))
         waits = [station.flush() for station in list(self._stations.values())]
+        if self._dismissed and not self.left and self._is_done():
+            self.left = True
+            self.line.close()
         return min((wait for wait in waits if wait is not None), default=None)
+
+    def _is_done(self) -> bool:
+        stations = self._stations.values()
+        return self.outgoing.is_empty and all(station.is_done for station in stations)
 
     def forget(self, station: Station) -> None:
         """Forget a station whose workers have ended."""
         self._stations.pop((station.client, station.number), None)
         if not any(client == station.client for client, _ in self._stations):
             self.outgoing.release(station.client)
+            self.incoming.lose(station.client, "the program has ended")
 
     def cut(self) -> None:
-        """Take note that the session has ended; a time begins in which it may come back."""
-        if self._fence_after:
-            timer = threading.Timer(self._fence_after - self.line.lease, self._kill_all)
-            timer.daemon = True
-            with self._lock:
-                self._fence = timer
-            timer.start()
+        """Take note that the session has ended; a time begins in which it may come back.
+
+        It is counted from when the head last heard of this node.
+        """
+        if self.left:
+            self._kill_all()
+            self.ended.set()
+            return
+        assert isinstance(self.line, Line)
+        left = self._fence_after - (time.monotonic() - self.line.confirmed)
+        if left <= 0:
+            self._kill_all()
+            return
+        timer = threading.Timer(left, lambda: self._fence_off(timer))
+        timer.daemon = True
+        with self._lock:
+            self._fence = timer
+        timer.start()
+
+    def _fence_off(self, timer: threading.Timer) -> None:
+        """Kill all workers, unless a session has begun meanwhile."""
+        with self._lock:
+            if self._fence is not timer:
+                return
+            self._fence = None
+            self._fenced = True
+        self._kill_all()
 
     def _kill_all(self) -> None:
         """Kill all workers, for somebody else may be told to do what they do."""
-        stations, self._stations = list(self._stations.values()), {}
+        with self._lock:
+            stations, self._stations = list(self._stations.values()), {}
         for station in stations:
             station.close(signal.SIGKILL)
         for station in stations:

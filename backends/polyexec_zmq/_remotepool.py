@@ -470,6 +470,7 @@ class RemotePool:
                 if sent is not None:
                     sent.job.state = WITHDRAWN
             self._withdrawing.difference_update(taken, kept)
+            self._killing.intersection_update(self._jobs)
             self.changed.notify_all()
 
     def _note_lost(self, node: int, frames: list[Any]) -> None:
@@ -486,6 +487,13 @@ class RemotePool:
         for sent in lost:
             self._in_order.call(partial(self._crew.lost, sent.job, _lost(how["why"], how["host"])))
         self._hub.incoming.lose(node, how["why"])
+
+    def given_up(self, why: str) -> None:
+        """Take note that the head had given up this program, with all that it had of it."""
+        with self.lock:
+            numbers = list(self._jobs)
+        frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
+        self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 
     def _take_event(self, node: int, frames: list[Any]) -> None:
         event = wire.from_json(frames[1])
@@ -508,7 +516,10 @@ class RemotePool:
     def _note_closed(self) -> None:
         with self.changed:
             self.closed = True
+            left = [sent.job for number in list(self._jobs) if (sent := self._forget(number))]
             self.changed.notify_all()
+        for job in left:  # which nobody has any more
+            self._in_order.call(partial(self._crew.stopped, job))
         self._hub.remove(self._number or 0)
 
     def cluster_lost(self, error: ClusterLostError) -> None:

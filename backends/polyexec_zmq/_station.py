@@ -279,6 +279,16 @@ class Station:
         if self._fatal is not None:
             self._node.line.send(self._letter(wire.EVENT, self._fatal))
 
+    def resume(self) -> None:
+        """Go on with a program that has come back, or a head that has."""
+        self.resend()
+        self._node.incoming.resume(self.client)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has no job, and its program has every answer."""
+        return not (self.jobs or self._out or self._unacknowledged)
+
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""
         answers: list[tuple[Any, ...]] = []
@@ -436,7 +446,7 @@ def _count(frames: list[Any]) -> int:
 _TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
     wire.JOBS: Station.accept,
     wire.FUNCTION: Station.learn,
-    wire.RESEND: lambda station, _: station.resend(),
+    wire.RESEND: lambda station, _: station.resume(),
     wire.ACK: lambda station, frames: station.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
     wire.WITHDRAW: lambda station, frames: station.withdraw(wire.unpack_numbers(frames[1])),
     wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),

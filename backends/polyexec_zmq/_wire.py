@@ -12,7 +12,7 @@ To and from the head itself
     WELCOME    JSON: the head's incarnation, and how long to be patient
     REFUSED    JSON: why not
     UNKNOWN    nothing: say HELLO again, in a new session
-    PING       nothing
+    PING       nothing; from a member, the number is when, and comes back
     BYE        JSON: why it leaves
     ASK, TELL  JSON: a question, and what is answered; the number is the question's
 
@@ -28,7 +28,8 @@ For an executor; from its program to the head, which passes on to nodes what the
     WITHDRAW   numbers of jobs that are not to begin
     KILL       numbers of jobs that are to be stopped
     UNSHARE    numbers of shared objects that are no more
-    RESEND     nothing: send again what is not acknowledged; from the head
+    RESEND     nothing: send again what is not acknowledged; from the head to a node. To a program:
+               the node has come back, and is to be asked again for large data
     RESUMED    nothing: all has been told again that a new head must know
 
 For an executor; from a node to the program, if not said otherwise
@@ -38,7 +39,7 @@ For an executor; from a node to the program, if not said otherwise
     STARTED    the worker's name, nothing for a start that is taken back; then numbers of jobs
     WITHDRAWN  numbers of jobs that will not begin; then of those that may have
     RETURNED   numbers of jobs that have not begun, and are for others; to the head
-    LOST       JSON: how; then numbers of jobs; from the head
+    LOST       JSON: how; then numbers of jobs; from the head. Number 0: for all executors
     EVENT      JSON: what became of a worker, or that there can be none
     RECORD     a log record, pickled
     OUTPUT     JSON: who wrote it, and whether to stderr; then what was written

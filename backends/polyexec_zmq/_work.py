@@ -7,7 +7,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
-from polyexec.scheduling.job import QUEUED
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
@@ -58,9 +57,6 @@ class Work:
         self._functions: dict[int, bytes] = {}
         self._taught: dict[int, set[int]] = {}
         self._recalled: set[int] = set()
-        #: Numbers of jobs that nodes are asked to give back for good, or to stop.
-        self._withdrawing: set[int] = set()
-        self._killing: set[int] = set()
         #: By node, what was answered in letters that are not acknowledged.
         self._unacknowledged: dict[int, deque[tuple[int, list[int]]]] = {}
         #: What need not be run for a program that tells again what it has not heard of.
@@ -68,6 +64,8 @@ class Work:
         self._lost: dict[int, dict[str, Any]] = {}
         #: What may have begun, and no node has told of so far.
         self._doubtful: dict[int, Job] = {}
+        #: What nodes were asked to stop, or to give back, and how: they may not have heard it.
+        self._asked: dict[int, int] = {}
         self.done: int = 0
         self.lost: int = 0
 
@@ -102,23 +100,34 @@ class Work:
         self._recalled.discard(node)
         self._requeue(window, list(missing))
         self._take_over(window, held - known)
+        # What it may not have heard.
         spec = wire.to_json({**self.spec, "width": window.width})
         self._send(node, self._letter(wire.OPEN, spec, self._birth))
-        # What it was asked, or has answered, may have been lost.
-        self.withdraw([number for number in self._withdrawing if number in known])
-        self.kill([number for number in self._killing if number in known])
+        self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(window.width)))
+        self._ask_again(node, known)
+
+    def _ask_again(self, node: int, numbers: Iterable[int]) -> None:
+        """Tell a node that has come back what it may not have heard, and the program of it."""
+        for kind, ask in ((wire.WITHDRAW, self.withdraw), (wire.KILL, self.kill)):
+            asked = [number for number in numbers if self._asked.get(number) == kind]
+            if asked:
+                ask(asked)
         if self.closing is not None:
             self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(self.closing)))
+        self._send(self.client, wire.letter(wire.RESEND, node, self.number))
 
     def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
         # Until the first of its letters is acknowledged; all are sent again.
         self._unacknowledged[node] = deque([(0, list(answered))])
         self._settled.update(answered)
+        for number in self._settled.intersection(self._doubtful):
+            del self._doubtful[number]
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
         self._taught[node] = set()
         self._take_over(self.windows[node], held)
+        self._ask_again(node, held)
 
     def _take_over(self, window: SiteWindow, numbers: Iterable[int]) -> None:
         """Take note that a node has jobs that this head has not sent it."""
@@ -133,8 +142,8 @@ class Work:
                     unwanted.append(number)
                 else:
                     self._claims[number] = window.worker
-            elif self.jobs[number].state == QUEUED:
-                self._adopt(window, self.jobs[number])
+            elif self.scheduler.withdraw(self.jobs[number]):
+                self.scheduler.adopt(window, self.jobs[number])
             else:
                 unwanted.append(number)
         if unwanted:
@@ -150,10 +159,6 @@ class Work:
         for node, numbers in nodes.items():
             self._send(node, self._letter(wire.KILL, wire.pack_numbers(numbers)))
 
-    def _adopt(self, window: SiteWindow, job: Job) -> None:
-        self.scheduler.withdraw(job)
-        self.scheduler.adopt(window, job)
-
     def lose(self, node: int, how: dict[str, Any]) -> None:
         """Forget a node that is lost, and tell the program so; what it had may have begun."""
         window = self.windows.pop(node, None)
@@ -163,11 +168,10 @@ class Work:
         self._recalled.discard(node)
         self._claims = {job: at for job, at in self._claims.items() if at != node}
         numbers = [job.owner for job in self.scheduler.lost_site(window)]
+        self._forget_asked(numbers)
         for number in numbers:
             del self.jobs[number]
         self.lost += len(numbers)
-        self._withdrawing.difference_update(numbers)
-        self._killing.difference_update(numbers)
         for _, answered in self._unacknowledged.pop(node, ()):
             numbers += answered  # which may not have come through
         self._settled.difference_update(numbers)
@@ -269,13 +273,11 @@ class Work:
                 del self.jobs[number]
                 taken.append(number)
             else:
-                self._withdrawing.add(number)
                 nodes.setdefault(job.place[0].worker, []).append(number)
         if taken or unknown:
             letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
             self._send(self.client, letter)
-        for node, asked in nodes.items():
-            self._send(node, self._letter(wire.WITHDRAW, wire.pack_numbers(asked)))
+        self._ask_nodes(wire.WITHDRAW, nodes)
 
     def kill(self, numbers: Iterable[int]) -> None:
         """Stop what runs, and drop what waits."""
@@ -284,17 +286,20 @@ class Work:
         for number in numbers:
             job = self.jobs.get(number)
             if number in self._doubtful:
-                continue  # it ends as lost, or as a node's
-            if job is None or self.scheduler.withdraw(job):
+                self._asked[number] = wire.KILL  # of the node, if that comes back
+            elif job is None or self.scheduler.withdraw(job):
                 dropped.append(number)
                 self.jobs.pop(number, None)
             else:
-                self._killing.add(number)
                 nodes.setdefault(job.place[0].worker, []).append(number)
         if dropped:
             self._stopped(dropped)
-        for node, asked in nodes.items():
-            self._send(node, self._letter(wire.KILL, wire.pack_numbers(asked)))
+        self._ask_nodes(wire.KILL, nodes)
+
+    def _ask_nodes(self, kind: int, nodes: Mapping[int, list[int]]) -> None:
+        for node, numbers in nodes.items():
+            self._asked.update(dict.fromkeys(numbers, kind))
+            self._send(node, self._letter(kind, wire.pack_numbers(numbers)))
 
     def _stopped(self, numbers: list[int]) -> None:
         """Answer for jobs that no node has."""
@@ -333,7 +338,7 @@ class Work:
         """Take note of answers; return the letter for the program."""
         window = self.windows.get(node)
         jobs = self.jobs
-        outcomes: list[tuple[Job, float | None]] = []
+        outcomes: list[tuple[Job, float]] = []
         entries = memoryview(frames[1])[wire.NUMBER.size :]
         numbers: list[int] = []
         for number, _, micros, _, _ in wire.ANSWER.iter_unpack(entries):
@@ -345,9 +350,7 @@ class Work:
                 continue
             del jobs[number]
             outcomes.append((job, micros * 1e-6))
-        if self._withdrawing or self._killing:
-            self._withdrawing.difference_update(numbers)
-            self._killing.difference_update(numbers)
+        self._forget_asked(numbers)
         if window is not None:
             self.scheduler.ended(window, outcomes, time.monotonic())
             self.done += len(outcomes)
@@ -360,22 +363,28 @@ class Work:
     def returned(self, node: int, numbers: Iterable[int]) -> None:
         """Take note that a node has given back what it was asked for, as far as it could."""
         self._recalled.discard(node)
-        self._requeue(self.windows[node], [number for number in numbers if number in self.jobs])
+        window = self.windows.get(node)
+        if window is not None:
+            known = (self.jobs[number] for number in numbers if number in self.jobs)
+            here = [job for job in known if job.place is not None and job.place[0] is window]
+            self._requeue(window, [job.owner for job in here])
 
     def _requeue(self, window: SiteWindow, numbers: list[int]) -> None:
         """Have jobs run elsewhere that a node has not begun."""
         outcomes = [(self.jobs[number], None) for number in numbers]
         self.scheduler.ended(window, outcomes, time.monotonic())
-        self._note_given_back(numbers)
-
-    def _note_given_back(self, numbers: list[int]) -> None:
         if self._journal is not None:
             self._journal.given_back(self.client, numbers)
 
-    def withdrawn(self, taken: Iterable[int], kept: Iterable[int]) -> None:
-        """Take note that a node has given back jobs that are not to begin."""
-        self._withdrawing.difference_update(taken, kept)
+    def _forget_asked(self, numbers: Iterable[int]) -> None:
+        if self._asked:
+            for number in numbers:
+                self._asked.pop(number, None)
+
+    def withdrawn(self, taken: tuple[int, ...], kept: tuple[int, ...]) -> None:
+        """Take note that a node has given back jobs for good, and *kept* others."""
         now = time.monotonic()
+        self._forget_asked((*taken, *kept))
         for number in taken:
             job = self.jobs.pop(number, None)
             if job is not None and job.place is not None:

@@ -25,6 +25,7 @@ from polyexec_zmq._versions import versions
 if TYPE_CHECKING:
     from polyexec_zmq._members import HeadMember
 
+MOST_NODES = 3
 SPEC: dict[str, Any] = {
     "workers": None,
     "env": {},
@@ -228,6 +229,11 @@ class Cluster:
         """Return all members, nodes last."""
         return [self.hub, *self.nodes]
 
+    def member(self, place: int) -> Any:
+        """Return one of the members."""
+        members = self.members()
+        return members[place % len(members)]
+
     def _deliver(self, member: HeadMember, letter: list[Any]) -> None:
         for each in self.members():
             if each.line.rid == member.rid:
@@ -295,21 +301,29 @@ class Cluster:
     # -- what happens ------------------------------------------------------------------------------
 
     def add_node(self, cpus: int) -> None:
-        """Have one more node."""
+        """Have one more node, unless there are enough."""
+        if len(self.nodes) >= MOST_NODES:
+            return
         name = f"node {len(self.nodes)}"
         node = Node("nowhere", None, cpus=cpus, method="fork", name=name, env={})
         self.nodes.append(node)
         self.connect(node)
 
-    def submit(self) -> None:
-        """Submit a job."""
-        job = Job(-1, (b"", b"", None), Owner(len(self.jobs)))
-        self.jobs.append(job)
-        self.pool.submit(job)
+    def submit(self, count: int) -> None:
+        """Submit some jobs."""
+        for _ in range(count):
+            job = Job(-1, (b"", b"", None), Owner(len(self.jobs)))
+            self.jobs.append(job)
+            self.pool.submit(job)
+
+    def _job(self, place: int) -> Job | None:
+        return self.jobs[place % len(self.jobs)] if self.jobs else None
 
     def withdraw(self, place: int) -> None:
         """Ask for a job back, as `RemotePool.withdraw` does; nobody waits for the answer here."""
-        pool, job = self.pool, self.jobs[place]
+        pool, job = self.pool, self._job(place)
+        if job is None:
+            return
         with pool.lock:
             if pool._withdrawn_here(job):
                 self.crew.outcomes[job.owner.name] = "withdrawn"
@@ -320,7 +334,9 @@ class Cluster:
 
     def kill(self, place: int) -> None:
         """Ask for a job to be stopped, as `RemotePool.kill` does."""
-        pool, job = self.pool, self.jobs[place]
+        pool, job = self.pool, self._job(place)
+        if job is None:
+            return
         with pool.lock:
             if job.place in pool._jobs:
                 pool._killing.add(job.place)
@@ -334,21 +350,24 @@ class Cluster:
                 assert self.runs.get(number, 0) == 0, "what was withdrawn has run"
                 self.crew.outcomes[job.owner.name] = "withdrawn"
 
-    def pools(self, node: Any) -> list[Any]:
+    def pools(self, place: int) -> list[Any]:
         """Return the pools of a node."""
+        if not self.nodes:
+            return []
+        node = self.nodes[place % len(self.nodes)]
         return [station.pool for station in node._stations.values()]
 
-    def begin(self, node: Any) -> None:
+    def begin(self, place: int) -> None:
         """Have a node's workers begin what they can."""
-        for pool in self.pools(node):
+        for pool in self.pools(place):
             while (job := pool.begin()) is not None:
                 number = job.owner.name
                 self.runs[number] = self.runs.get(number, 0) + 1
                 assert self.runs[number] == 1, "an attempt ran twice"
 
-    def finish(self, node: Any) -> None:
+    def finish(self, place: int) -> None:
         """Have a node's workers end a job each."""
-        for pool in self.pools(node):
+        for pool in self.pools(place):
             pool.finish()
 
     def recall(self, place: int, count: int) -> None:
@@ -358,8 +377,11 @@ class Cluster:
             if nodes:
                 work.ask_back(nodes[place % len(nodes)], count)
 
-    def fence(self, node: Any) -> None:
+    def fence(self, place: int) -> None:
         """Have a node out of reach for so long that it is given up, and gives up."""
+        if not self.nodes:
+            return
+        node = self.nodes[place % len(self.nodes)]
         self.cut(node)
         node._kill_all()
         for member in self.head.nodes():
@@ -383,10 +405,10 @@ class Cluster:
                 self.connect(member)
                 busy |= self.carry(member, up=True, most=1000)
                 busy |= self.carry(member, up=False, most=1000)
-            for node in self.nodes:
-                self.begin(node)
-                self.finish(node)
-                busy |= any(pool.outstanding for pool in self.pools(node))
+            for place, node in enumerate(self.nodes):
+                self.begin(place)
+                self.finish(place)
+                busy |= any(pool.outstanding for pool in self.pools(place))
                 busy |= any(station._out for station in node._stations.values())
             self.look_at_withdrawn()
             if not busy and len(self.crew.outcomes) == len(self.jobs):
