@@ -62,7 +62,7 @@ class Head:
         self._crowded: set[Work] = set()
         self._journal = journal
         self._awaited: set[int] = set()
-        self._before: dict[int, set[int]] = {}
+        self._before: dict[int, dict[int, int]] = {}
         if journal is not None:
             self._awaited, self._before = journal.read()
         self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
@@ -214,10 +214,28 @@ class Head:
                 work.claim(node.id, station["width"], station["jobs"], station["answered"])
         for key, work in self.works.items():
             if again and key not in told and node.id in work.windows:
-                self._node_lost_work(node, work, "it has lost its workers")
+                work.resume(node.id, (), ())  # what it was sent has not arrived
+        if not again:
+            self._vouch(node.id, told)
         if node.draining:
             self._dismiss(node)
         self._place_all()
+
+    def _vouch(self, node: int, told: Mapping[tuple[int, int], dict[str, Any]]) -> None:
+        """Take a node that is back at its word about what another head had sent it."""
+        has = {
+            (client, number)
+            for (client, _), station in told.items()
+            for number in (*station["jobs"], *station["answered"])
+        }
+        for client, sent in self._before.items():
+            mine = [number for number, where in sent.items() if where == node]
+            unbegun = [number for number in mine if (client, number) not in has]
+            for number in unbegun:
+                del sent[number]
+            for work in self.works.values():
+                if work.client == client:
+                    work.vouch(unbegun)
 
     def _leave(self, member: HeadMember, why: str) -> None:
         if member.gone:
@@ -305,7 +323,7 @@ class Head:
             birth,
             self.send,
             journal=self._journal,
-            before=self._before.get(member.id),
+            before=self._before.setdefault(member.id, {}),
         )
         self.works[member.id, number] = work
         for node, station in self._orphans.pop((member.id, number), {}).items():
@@ -373,7 +391,7 @@ class Head:
         self._crowded = {work for work in self._crowded if work.recall(now)}
         self.inquiries.look(now)
         if self._journal is not None and self._journal.is_full:
-            self._journal.begin([(work.client, work.held) for work in self.works.values()])
+            self._journal.begin(held for work in self.works.values() for held in work.held())
         self.settle()
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
 

@@ -1,9 +1,9 @@
 """What a head writes down, so that the next head at its place knows whom and what to expect.
 
 Two things: which nodes there are, and which jobs they were sent. The next head is told of all jobs
-by their programs, and by the nodes of those that they have. A job that neither a node has, nor was
-ever sent to one, has not begun, and is run. One that was sent, and that nobody has, may have begun
-on a node that is gone as well.
+by their programs, and by the nodes of those that they have. A job that no node has was not begun if
+it was never sent to one, or to one that is back without it, and is run. If the node that it was
+sent to is gone as well, it may have begun.
 
 Nothing is forced to the disk: it is to outlive the process, not the machine.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-#: A program's number, and how many of its jobs follow; negative if they were given back.
-_ENTRY: Final = struct.Struct("<Qq")
+#: A program's number, a node's, and how many jobs follow; negative if they were given back.
+_ENTRY: Final = struct.Struct("<QQq")
 #: How large the file of jobs may become before it is begun anew.
 _LARGEST: Final = 64 << 20
 
@@ -37,44 +37,52 @@ class Journal:
         self._fd = -1
         self._size = 0
 
-    def read(self) -> tuple[set[int], dict[int, set[int]]]:
-        """Return the nodes of the head before this one, and what they had been sent, by program."""
+    def read(self) -> tuple[set[int], dict[int, dict[int, int]]]:
+        """Return the nodes of the head before this one, and by program which job was sent where."""
         try:
             self._nodes = {int(number) for number in json.loads(self._roster.read_text())}
         except (OSError, ValueError):  # the first head, or one that was killed as it wrote
             self._nodes = set()
         jobs = self._read_jobs()
-        self.begin([(program, numbers) for program, numbers in jobs.items()])
+        self.begin(
+            (program, node, [number])
+            for program, numbers in jobs.items()
+            for number, node in numbers.items()
+        )
         return set(self._nodes), jobs
 
-    def _read_jobs(self) -> dict[int, set[int]]:
-        jobs: dict[int, set[int]] = {}
+    def _read_jobs(self) -> dict[int, dict[int, int]]:
+        jobs: dict[int, dict[int, int]] = {}
         try:
             data = self._jobs.read_bytes()
         except OSError:
             return jobs
         at = 0
         while at + _ENTRY.size <= len(data):
-            program, count = _ENTRY.unpack_from(data, at)
+            program, node, count = _ENTRY.unpack_from(data, at)
             at += _ENTRY.size
             end = at + 8 * abs(count)
             if end > len(data):
                 break  # it was killed as it wrote
             numbers = struct.unpack_from(f"<{abs(count)}Q", data, at)
             at = end
-            known = jobs.setdefault(program, set())
-            known.update(numbers) if count > 0 else known.difference_update(numbers)
+            known = jobs.setdefault(program, {})
+            for number in numbers:
+                if count > 0:
+                    known[number] = node
+                else:
+                    known.pop(number, None)
         return jobs
 
-    def begin(self, live: Iterable[tuple[int, Iterable[int]]]) -> None:
+    def begin(self, live: Iterable[tuple[int, int, list[int]]]) -> None:
         """Begin the file of jobs anew, with those that are not done."""
         new = self._jobs.with_name(".jobs")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._size = fd, 0
-        for program, numbers in live:
-            self._write(program, list(numbers), 1)
+        for program, node, numbers in live:
+            self.sent(program, node, numbers)
         new.replace(self._jobs)
 
     @property
@@ -82,19 +90,19 @@ class Journal:
         """Whether the file of jobs had better be begun anew."""
         return self._size > _LARGEST
 
-    def sent(self, program: int, numbers: list[int]) -> None:
-        """Write down that a node is being sent these jobs of *program*."""
-        self._write(program, numbers, 1)
+    def sent(self, program: int, node: int, numbers: list[int]) -> None:
+        """Write down that *node* is being sent these jobs of *program*."""
+        self._write(program, node, numbers, 1)
 
     def given_back(self, program: int, numbers: list[int]) -> None:
-        """Write down that a node has not begun these."""
-        self._write(program, numbers, -1)
+        """Write down that no node has begun these."""
+        self._write(program, 0, numbers, -1)
 
-    def _write(self, program: int, numbers: list[int], sign: int) -> None:
+    def _write(self, program: int, node: int, numbers: list[int], sign: int) -> None:
         if numbers:
             count = len(numbers)
-            data = _ENTRY.pack(program, sign * count) + struct.pack(f"<{count}Q", *numbers)
-            self._size += os.write(self._fd, data)
+            data = _ENTRY.pack(program, node, sign * count)
+            self._size += os.write(self._fd, data + struct.pack(f"<{count}Q", *numbers))
 
     def add(self, node: int) -> None:
         """Write down *node*."""

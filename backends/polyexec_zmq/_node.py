@@ -123,7 +123,7 @@ class Node:
         self._incarnation = welcome["incarnation"]
         if welcome["stale"]:
             self._kill_all()
-        elif fenced:
+        if welcome["stale"] or fenced:
             assert isinstance(self.line, Line)
             self.line.again()  # the head has been told of what there is no more
         for station in self._stations.values():
@@ -220,8 +220,13 @@ class Node:
         self._kill_all()
 
     def _kill_all(self) -> None:
-        """Kill all workers, for somebody else may be told to do what they do."""
+        """Kill all workers, for somebody else may be told to do what they do.
+
+        With another number it is another node from now on, of which nobody expects anything.
+        """
         with self._lock:
+            self.member = new_member()
+            self._incarnation = None
             stations, self._stations = list(self._stations.values()), {}
         for station in stations:
             station.close(signal.SIGKILL)

@@ -10,7 +10,7 @@ from polyexec.scheduling import Job, Scheduler, SiteWindow
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from polyexec_zmq._journal import Journal
 
@@ -23,7 +23,7 @@ MOST_LOST: Final = 100_000
 class Work:
     """The executor *number* of the program *client*; *send* sends a letter to a member.
 
-    *before* are the numbers of its jobs that were sent to nodes by another head.
+    *before* is to which node another head has sent which of its jobs.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Work:
         send: Callable[[int, list[Any]], None],
         *,
         journal: Journal | None = None,
-        before: set[int] | None = None,
+        before: dict[int, int] | None = None,
     ) -> None:
         self.client: int = client
         self.number: int = number
@@ -43,7 +43,7 @@ class Work:
         self._birth = birth
         self._send = send
         self._journal = journal
-        self._before = before or set()
+        self._before = {} if before is None else before
         #: Whether its program has told all that it has to tell a new head.
         self._resumed: bool = not spec.get("again")
         self.wanted: int | None = spec["workers"]
@@ -106,12 +106,16 @@ class Work:
         self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(window.width)))
         self._ask_again(node, known)
 
-    def _ask_again(self, node: int, numbers: Iterable[int]) -> None:
-        """Tell a node that has come back what it may not have heard, and the program of it."""
+    def _see_to_asked(self, numbers: Iterable[int]) -> None:
+        """See to what is asked of jobs of which it is known again where they are."""
         for kind, ask in ((wire.WITHDRAW, self.withdraw), (wire.KILL, self.kill)):
             asked = [number for number in numbers if self._asked.get(number) == kind]
             if asked:
                 ask(asked)
+
+    def _ask_again(self, node: int, numbers: Iterable[int]) -> None:
+        """Tell a node that has come back what it may not have heard, and the program of it."""
+        self._see_to_asked(numbers)
         if self.closing is not None:
             self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(self.closing)))
         self._send(self.client, wire.letter(wire.RESEND, node, self.number))
@@ -148,6 +152,15 @@ class Work:
                 unwanted.append(number)
         if unwanted:
             self._send(window.worker, self._letter(wire.KILL, wire.pack_numbers(unwanted)))
+
+    def vouch(self, numbers: Sequence[int]) -> None:
+        """Take note that these have not begun: where they were sent, they are not."""
+        for number in numbers:
+            job = self._doubtful.pop(number, None)
+            if job is not None:
+                self.jobs[number] = job
+                self.scheduler.submit(job)
+        self._see_to_asked(numbers)
 
     def resumed(self) -> None:
         """Take note that the program has told all; what else nodes have is not wanted any more."""
@@ -267,7 +280,9 @@ class Work:
         nodes: dict[int, list[int]] = {}
         for number in numbers:
             job = self.jobs.get(number)
-            if job is None:
+            if number in self._doubtful:
+                self._asked[number] = wire.WITHDRAW  # of the node, if that comes back
+            elif job is None:
                 unknown.append(number)
             elif self.scheduler.withdraw(job):
                 del self.jobs[number]
@@ -385,7 +400,10 @@ class Work:
         """Take note that a node has given back jobs for good, and *kept* others."""
         now = time.monotonic()
         self._forget_asked((*taken, *kept))
+        if self._journal is not None:
+            self._journal.given_back(self.client, list(taken))
         for number in taken:
+            self._before.pop(number, None)
             job = self.jobs.pop(number, None)
             if job is not None and job.place is not None:
                 self.scheduler.ended(job.place[0], [(job, None)], now)
@@ -397,6 +415,7 @@ class Work:
         """Send jobs to nodes that may have more."""
         if self._doubtful:
             doubtful, self._doubtful = list(self._doubtful), {}
+            self._forget_asked(doubtful)
             why = "the head was restarted, and no node has it any more"
             self._tell_lost(doubtful, {"node": "", "host": None, "why": why}, 0)
         assign = self.scheduler.assign
@@ -417,7 +436,7 @@ class Work:
                 entries.append(entry)
                 bodies.append(body)
             if self._journal is not None:
-                self._journal.sent(self.client, [job.owner for job in jobs])
+                self._journal.sent(self.client, node, [job.owner for job in jobs])
             self._send(node, self._letter(wire.JOBS, b"".join(entries), b"".join(bodies)))
         self.scheduler.requeued()
 
@@ -459,10 +478,10 @@ class Work:
             "lost": self.lost,
         }
 
-    @property
-    def held(self) -> list[int]:
-        """The numbers of the jobs that nodes have."""
-        return [job.owner for window in self.windows.values() for job in window.entries]
+    def held(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Yield the program, each node, and the numbers of the jobs that it has."""
+        for node, window in self.windows.items():
+            yield self.client, node, [job.owner for job in window.entries]
 
     def held_by(self) -> Iterator[tuple[int, int]]:
         """Yield each node, and how many jobs it has."""

@@ -191,7 +191,7 @@ class Cluster:
         self._rids = itertools.count(1)
         self.now = 0.0
         self.roster: set[int] = set()
-        self.sent: dict[int, set[int]] = {}
+        self.sent: dict[int, dict[int, int]] = {}
         self.head = self._new_head()
         self.crew = Crew()
         self.hub: Any = Hub("nowhere", None, 60.0)
@@ -200,6 +200,7 @@ class Cluster:
         self.jobs: list[Job] = []
         self.runs: dict[int, int] = {}
         self._asked: dict[int, Job] = {}
+        self.fenced = False
         self.connect(self.hub)
 
     def close(self) -> None:
@@ -209,7 +210,7 @@ class Cluster:
 
     def _new_head(self) -> Head:
         journal: Any = mock.Mock(is_full=False)
-        before = {program: set(numbers) for program, numbers in self.sent.items()}
+        before = {program: dict(sent) for program, sent in self.sent.items()}
         journal.read.side_effect = lambda: (set(self.roster), before)
         journal.add.side_effect = self.roster.add
         journal.remove.side_effect = self.roster.discard
@@ -217,11 +218,12 @@ class Cluster:
         journal.given_back.side_effect = self._note_given_back
         return Head(self._deliver, lease=20.0, versions=versions(), journal=journal)
 
-    def _note_sent(self, program: int, numbers: list[int]) -> None:
-        self.sent.setdefault(program, set()).update(numbers)
+    def _note_sent(self, program: int, node: int, numbers: list[int]) -> None:
+        self.sent.setdefault(program, {}).update(dict.fromkeys(numbers, node))
 
     def _note_given_back(self, program: int, numbers: list[int]) -> None:
-        self.sent.setdefault(program, set()).difference_update(numbers)
+        for number in numbers:
+            self.sent[program].pop(number, None)
 
     # -- the network -------------------------------------------------------------------------------
 
@@ -381,11 +383,13 @@ class Cluster:
         """Have a node out of reach for so long that it is given up, and gives up."""
         if not self.nodes:
             return
+        self.fenced = True
         node = self.nodes[place % len(self.nodes)]
         self.cut(node)
+        number = node.member
         node._kill_all()
         for member in self.head.nodes():
-            if member.id == node.member:
+            if member.id == number:
                 self.head._leave(member, "it was silent")
         self.head.settle()
 
@@ -415,6 +419,8 @@ class Cluster:
                 assert not self.pool._withdrawing, "nobody answered who asked for jobs back"
                 assert not self.pool._killing, "nobody answered who asked to stop jobs"
                 assert not self.pool._jobs
+                lost = "lost" in self.crew.outcomes.values()
+                assert self.fenced or not lost, "a job was lost, and no node was"
                 return
             if not busy:
                 self.now += 1.0
