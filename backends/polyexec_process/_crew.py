@@ -209,26 +209,26 @@ class Crew:
 
     def unprepared(self, worker: str, error: bytes) -> None:
         executor = self._executor()
+        if executor is not None:
+            cause = loads_exception(error, executor.remote_traceback)
+            failure = BrokenInitializerError(
+                f"the initializer of {worker!r} failed with {safe_repr(cause)}, so the executor is "
+                "not usable any more; mend it and make a new one"
+            )
+            failure.__cause__ = cause
+            executor.mark_broken(failure)
         self.pool.terminate(signal.SIGKILL)
-        if executor is None:
-            return
-        cause = loads_exception(error, executor.remote_traceback)
-        failure = BrokenInitializerError(
-            f"the initializer of {worker!r} failed with {safe_repr(cause)}, so the executor is not "
-            "usable any more; mend it and make a new one"
-        )
-        failure.__cause__ = cause
-        executor.mark_broken(failure)
 
     def barren(self, why: str) -> None:
         executor = self._executor()
-        self.pool.terminate(signal.SIGKILL)
         if executor is not None:
             executor.mark_broken(
                 concurrent.futures.process.BrokenProcessPool(
                     f"no more workers can be had, for {why}; make a new executor"
                 )
             )
+        # Only now, for what this ends has not been stopped because somebody asked for that.
+        self.pool.terminate(signal.SIGKILL)
 
     def broken(self, error: BrokenExecutor) -> None:
         """Take note that the engine is lost, with all that it had."""
@@ -238,13 +238,13 @@ class Crew:
 
     def _break(self, error: BaseException) -> None:
         executor = self._executor()
-        self.pool.terminate(signal.SIGTERM)
         if executor is not None:
             failure = concurrent.futures.process.BrokenProcessPool(
                 f"{error}; with on_worker_lost='break' that ends the executor: make a new one"
             )
             failure.__cause__ = error
             executor.mark_broken(failure)
+        self.pool.terminate(signal.SIGTERM)
 
 
 class Unread:

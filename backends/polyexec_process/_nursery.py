@@ -227,7 +227,7 @@ def be_nursery(
     os.dup2(null, 0)
     os.close(null)
     if parent == _INIT:
-        _adopt_orphans()
+        adopt_orphans()
     Nursery(sock, parent, method, initializer).serve()
 
 
@@ -254,7 +254,7 @@ def interpreter_command(executable: str, source: str) -> list[str]:
     return [os.fsdecode(executable), *flags, *safe, "-c", source]
 
 
-def _adopt_orphans() -> None:
+def adopt_orphans() -> None:
     """Be the parent of what workers leave behind, and reap it, where the program itself would be.
 
     As the first process of a container it would have to, and does not know of them.

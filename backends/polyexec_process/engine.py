@@ -5,7 +5,7 @@ from polyexec_process._births import Births
 from polyexec_process._client import Client, Engine, Lost
 from polyexec_process._crew import Crew
 from polyexec_process._executor import ProcessExecutor, birth
-from polyexec_process._nursery import interpreter_command, watch_process
+from polyexec_process._nursery import adopt_orphans, interpreter_command, watch_process
 from polyexec_process._parcels import PRIVATE, READONLY, SHARED, Blob, Parcel
 from polyexec_process._pool import LocalPool
 from polyexec_process._segments import Store
@@ -27,6 +27,7 @@ __all__ = [
     "ProcessExecutor",
     "Settings",
     "Store",
+    "adopt_orphans",
     "birth",
     "current_directory",
     "interpreter_command",

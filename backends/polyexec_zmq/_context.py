@@ -48,14 +48,19 @@ class ZmqContext(Context):
     ) -> None:
         super().__init__()
         self._options = options or {}
-        self._cluster = _clusters.join(self, address, credentials, patience)
+        self._named = (address, credentials, patience)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuilt, (self._options,))
 
+    @property
+    def cluster(self) -> Cluster:
+        """Its cluster: another one in a forked child, and after `close`."""
+        return _clusters.join(self, *self._named)
+
     def hub(self) -> Hub:
         """Return the connection to the cluster, which begins at the first call."""
-        return self._cluster.hub()
+        return self.cluster.hub()
 
     def Executor(self, max_workers: int | None = None, **options: Any) -> ZmqExecutor:
         """Return an executor on the cluster's workers; options as for `ZmqExecutor`."""
@@ -63,7 +68,7 @@ class ZmqContext(Context):
 
     def default_workers(self) -> int:
         """Return how many workers an executor has if not told: as many as there are CPUs."""
-        if self._cluster.address is None:
+        if self._named[0] is None:
             return usable_cpus()
         self.hub().connect()
         return max(int(self.hub().ask({"what": "cpus"})), 1)
@@ -73,7 +78,10 @@ class ZmqContext(Context):
         return count
 
     def close(self) -> None:
-        """Leave the cluster, if no other context uses it; end it, if it is private."""
+        """Leave the cluster, if no other context uses it; end it, if it is private.
+
+        Tasks that have not ended fail with ClusterLostError.
+        """
         _clusters.leave(self)
 
 
@@ -94,10 +102,13 @@ class Cluster:
     def hub(self) -> Hub:
         """Return the connection; a new one, if the last has failed."""
         with self._lock:
-            if self._hub is None or self._hub.failure is not None:
-                self.close()
-                self._hub = self._open()
-            return self._hub
+            if self._hub is not None and self._hub.failure is None:
+                return self._hub
+            hub, embedded, self._embedded = self._hub, self._embedded, None
+            self._hub = self._open()
+        # Without the lock: what was called back for the old one's loss may wait for the new one.
+        _end(hub, embedded, lost=True)
+        return self.hub()
 
     def _open(self) -> Hub:
         if self.address is not None:
@@ -117,10 +128,19 @@ class Cluster:
         with self._lock:
             hub, self._hub = self._hub, None
             embedded, self._embedded = self._embedded, None
-        if hub is not None:
-            hub.close()
-        if embedded is not None:
-            embedded.close()
+        _end(hub, embedded)
+
+    def abandon(self) -> None:
+        """Let go of the private one's process, in this forked child: it is the parent's."""
+        if self._embedded is not None:
+            self._embedded.abandon()
+
+
+def _end(hub: Hub | None, embedded: Embedded | None, *, lost: bool = False) -> None:
+    if hub is not None:
+        hub.close()
+    if embedded is not None:
+        embedded.close(at_once=lost)
 
 
 class Clusters:
@@ -147,12 +167,13 @@ class Clusters:
     def leave(self, context: ZmqContext) -> None:
         """Take note that *context* uses its cluster no more."""
         with self._lock:
-            cluster = context._cluster
+            cluster = self._clusters.get(context._named)
+            if cluster is None or context not in cluster.users:
+                return
             cluster.users.discard(context)
             gone = not cluster.users
             if gone:
-                for key in [key for key, value in self._clusters.items() if value is cluster]:
-                    del self._clusters[key]
+                del self._clusters[context._named]
         if gone:
             cluster.close()
 
@@ -163,6 +184,8 @@ class Clusters:
 
     def abandon(self) -> None:
         """Forget the parent's, in this forked child; its sockets must not be closed here."""
+        for cluster in self._clusters.values():
+            cluster.abandon()
         _abandoned.append(list(self._clusters.values()))
         self._lock = threading.RLock()
         self._clusters = {}

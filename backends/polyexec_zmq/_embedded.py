@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_process.engine import current_directory, interpreter_command, watch_process
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 #: How long the path of a socket may be.
 _LONGEST_PATH = 80
 _READY = b"r"
+#: How many seconds it may take to end, and pass between looks at whether it has.
+_PATIENCE: Final = 5.0
+_GLANCE: Final = 0.005
+_STDERR: Final = 2
 
 
 class Embedded:
@@ -31,7 +36,7 @@ class Embedded:
 
     def __init__(self, cpus: int, method: str, extra: Mapping[str, str]) -> None:
         folder = tempfile.gettempdir()
-        if len(folder) > _LONGEST_PATH:
+        if not folder.isascii() or len(folder) > _LONGEST_PATH:
             folder = "/tmp"  # noqa: S108 - a folder of our own is made in it
         self.folder: str = tempfile.mkdtemp(prefix="polyexec-", dir=folder)
         self.address: str = f"ipc://{self.folder}/head"
@@ -67,21 +72,43 @@ class Embedded:
         """Return what is readable once it has ended."""
         return self._sock.fileno()
 
-    def close(self) -> None:
-        """End it, and return once it has ended."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End it, and return once it has ended; *at_once* if it does not answer any more."""
         with contextlib.suppress(OSError):  # it has ended
             self._sock.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(ChildProcessError):  # somebody else waits for all children
-            os.waitpid(self.pid, 0)
+        if not self._has_ended(0 if at_once else _PATIENCE):
+            # It is stopped, say. Its workers are ended by those who started them.
+            os.kill(self.pid, signal.SIGKILL)
+            self._has_ended(None)
         self._sock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _has_ended(self, patience: float | None) -> bool:
+        """Return whether it ends within *patience* seconds, None for any; then it is reaped."""
+        deadline = None if patience is None else time.monotonic() + patience
+        try:
+            while deadline is not None and not os.waitpid(self.pid, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_GLANCE)
+            if deadline is None:
+                os.waitpid(self.pid, 0)
+        except ChildProcessError:  # somebody else waits for all children
+            return True
+        return True
+
+    def abandon(self) -> None:
+        """Close this forked child's copy of what the process watches: it is the parent's."""
+        self._sock.close()
 
 
 def main(fd: int, parent: int, folder: str, cpus: int, method: str) -> None:
     """Be the head and the node of the process *parent*, until that is gone."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    null = os.open(os.devnull, os.O_RDWR)
+    # No descriptor that comes along later may take the place of a closed standard stream.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
     os.dup2(null, 0)
     os.close(null)
     try:
@@ -94,6 +121,7 @@ def main(fd: int, parent: int, folder: str, cpus: int, method: str) -> None:
 def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str) -> None:
     from polyexec_zmq._loop import HeadLoop
     from polyexec_zmq._node import Node
+    from polyexec_zmq._orphans import INIT, reap_orphans
 
     sock.set_inheritable(False)
     address = f"ipc://{folder}/head"
@@ -108,12 +136,16 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
         house=loop,
     )
     node.start()
+    if parent == INIT:
+        reap_orphans(loop)
     with contextlib.suppress(OSError):  # the program is gone already
         sock.send(_READY)
     loop.watch(sock.fileno(), lambda: False)
     pidfd = watch_process(parent)
     if pidfd is not None:
         loop.watch(pidfd, lambda: False)
+    # A program that has been stopped for a while has not gone; that would be told.
+    loop.head.watched = parent
     if os.getppid() == parent:
         loop.run()
     node.close()

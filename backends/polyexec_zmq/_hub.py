@@ -92,8 +92,10 @@ class Hub:
             raise error from self.failure
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Leave the cluster; what has not ended fails."""
         self.line.close()
+        if self.failure is None:
+            self.failed(ClusterError("its context was closed; shut executors down before that"))
 
     # -- for executors ---------------------------------------------------------------------------
 

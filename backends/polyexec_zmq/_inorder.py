@@ -60,6 +60,11 @@ class InOrder:
             call()
         return None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is a handler that calls; nothing that it waits for can wait for it."""
+        return self._handling.is_current
+
     def join(self) -> None:
         """Return once all records are handled, unless a handler is stuck."""
         self._handling.join()

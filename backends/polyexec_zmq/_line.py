@@ -197,7 +197,10 @@ class Line:
     def _connect(self) -> ClusterError | None:
         """Begin a session; return why there will be none, if so."""
         if self._embedded is not None and (self._was_up or not self._embedded.wait()):
-            return ClusterError("the process of the private cluster has ended; make a new context")
+            return ClusterError(
+                "the process of the private cluster has ended, or does not answer; make a new "
+                "executor, which starts another"
+            )
         pause, began = _FIRST_PAUSE, time.monotonic()
         why = "nothing answers there"
         while not self._closing:
@@ -322,8 +325,8 @@ class Line:
                 self._try(wire.letter(wire.BYE, 0, 0, wire.to_json("closed")))
                 self._sock.linger = 500
                 return
-            if self._again or self._is_doubtful(now):
-                return
+            if self._again or (self._is_doubtful(now) and not self._sock.poll(0)):
+                return  # what there is to read may be old, if this process was stopped
             if now - self._pinged > self.beat:
                 self._pinged = now
                 self._try(wire.letter(wire.PING, 0, int(now * 1e6)))

@@ -81,6 +81,9 @@ class RemotePool:
         self._withdrawing: set[int] = set()
         self._killing: set[int] = set()
         self._stopped: set[Job] = set()
+        self._under_way: set[Job] = set()
+        #: Jobs that a handler of log records submitted, which may wait for them.
+        self._of_handlers: set[Job] = set()
         self._unacknowledged: dict[int, tuple[int, int]] = {}
         self._acknowledged_at = 0.0
         self._in_order = InOrder(hub.line.wake)
@@ -96,6 +99,8 @@ class RemotePool:
                 job.state = ENDED
             else:
                 self._open()
+                if self._in_order.is_current:
+                    self._of_handlers.add(job)
                 self._ready.append(job)
         if job.state == ENDED:
             self._crew.stopped(job)
@@ -124,6 +129,8 @@ class RemotePool:
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
         with self.changed:
+            if job in self._under_way:
+                return False
             if self._withdrawn_here(job):
                 return True
             number = job.place
@@ -140,11 +147,27 @@ class RemotePool:
         return job.state == WITHDRAWN
 
     def withdraw_all(self) -> None:
-        """Take back all that has not begun, so that `withdraw` need not ask for each."""
+        """Take back all that has not begun, so that `withdraw` need not ask for each.
+
+        As many as there are workers are under way, as in a local pool, wherever they are by now.
+        """
         with self.changed:
-            numbers = [number for number, sent in self._jobs.items() if not sent.begun]
+            sent = list(self._jobs.items())
+            workers: int = self._spec["workers"]
+            self._under_way = {each.job for _, each in sent[:workers]}
+            self._spare(workers - len(sent))
+            numbers = [number for number, each in sent[workers:] if not each.begun]
             if numbers and self._hub.line.up and not self._hub.line.is_current:
                 self._ask_back(numbers)
+
+    def _spare(self, count: int) -> None:
+        """Have *count* jobs that have not left yet go on."""
+        jobs: list[Job] = []
+        while len(jobs) < count and (job := self._ready.first()) is not None:
+            self._ready.take()
+            jobs.append(job)
+        self._ready.put_back(jobs)
+        self._under_way.update(jobs)
 
     def _ask_back(self, numbers: list[int]) -> None:
         self._withdrawing.update(numbers)
@@ -397,7 +420,7 @@ class RemotePool:
             if status & wire.BULK_VALUE:
                 self._fetch(node, job, status & ~wire.BULK_VALUE, seconds, body)
             else:
-                self._in_order.call(partial(self._tell, job, status, seconds, body, ()))
+                self._tell_in_order(job, status, seconds, body, ())
 
     def _forget(self, number: int) -> _Sent | None:
         sent = self._jobs.pop(number, None)
@@ -414,6 +437,14 @@ class RemotePool:
             self._killing.intersection_update(self._jobs)
         self.changed.notify_all()
 
+    def _tell_in_order(self, job: Job, status: int, seconds: float, data: Any, rest: Any) -> None:
+        tell = partial(self._tell, job, status, seconds, data, rest)
+        if job in self._of_handlers:
+            self._of_handlers.discard(job)
+            tell()
+        else:
+            self._in_order.call(tell)
+
     def _tell(self, job: Job, status: int, seconds: float, data: Any, buffers: Any) -> None:
         if status == wire.STOPPED:
             self._crew.stopped(job)
@@ -428,7 +459,7 @@ class RemotePool:
         """Get a large value, and tell it then."""
 
         def done(pieces: list[memoryview]) -> None:
-            self._in_order.call(partial(self._tell, job, status, seconds, pieces[0], pieces[1:]))
+            self._tell_in_order(job, status, seconds, pieces[0], pieces[1:])
 
         def lost(why: str) -> None:
             self._crew.lost(job, _lost(why))

@@ -1,4 +1,4 @@
-"""Each test runs on every process context."""
+"""Each test runs on every process context, and on a private cluster."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import polyexec
-from process.programs import Runner
+from process.programs import LOCAL, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-METHODS = ["fork", "spawn", "forkserver"]
+METHODS = [*LOCAL, "zmq"]
 
 collect_ignore_glob = ["test_*"] if sys.platform == "win32" else []
 

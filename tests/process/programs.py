@@ -13,6 +13,10 @@ from typing import Any
 
 from core.fakes import PATIENCE
 
+#: The contexts whose workers are children of the program, for tests that look into their pools, or
+#: need what the cluster has not.
+LOCAL = ["fork", "spawn", "forkserver"]
+
 #: Marks every process that descends from a program under test, whoever its parent is by now.
 MARK = "POLYEXEC_TEST_MARK"
 

@@ -196,7 +196,7 @@ ZOMBIESdef kill_worker():
 
 if __name__ == "__main__":
     print(os.getpid())
-    with polyexec.get_context(METHOD).Executor(2) as executor:
+    with polyexec.get_context(METHOD) as context, context.Executor(2) as executor:
         print(list(executor.map(abs, range(-3, 3))))
         for _ in range(5):
             assert isinstance(executor.submit(kill_worker).exception(), polyexec.WorkerLostError)

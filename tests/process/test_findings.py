@@ -8,9 +8,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import polyexec
 import tasks
 from core.fakes import PATIENCE
+from process.programs import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +98,7 @@ def test_a_program_without_standard_streams_runs(tmp_path: Path, method: str) ->
 
 def test_a_result_that_is_slow_to_unpickle_holds_up_nobody_else(context: Context) -> None:
     with context.Executor(1) as executor:
+        executor.submit(int).result(PATIENCE)
         slow: Any = executor.submit(tasks.Sleeper, PATIENCE / 4)
         begin = time.monotonic()
         assert executor.submit(tasks.double, 4).result(PATIENCE) == 8
@@ -165,6 +169,7 @@ def test_workers_whose_program_left_at_once_say_nothing(program: Runner) -> None
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_a_worker_ends_though_something_else_holds_its_pipe_open(context: Context) -> None:
     executor: Any = context.Executor(1)
     executor.submit(int).result(PATIENCE)

@@ -18,6 +18,7 @@ from core.fakes import PATIENCE
 from polyexec.surroundings import handle_record
 from polyexec.testing import tasks as kit_tasks
 from polyexec_process._records import Inflow, Records
+from process.programs import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,6 +157,7 @@ def test_a_handler_that_waits_for_a_task_that_logs_is_not_waited_for(
     assert ear.texts == ["told 1", "told 2"]
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_a_flood_of_records_waits_in_the_worker(
     context: Context, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import tasks
 from core.fakes import PATIENCE
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
+from process.programs import LOCAL
 
 if TYPE_CHECKING:
     from polyexec import Context
@@ -34,6 +35,7 @@ def test_blas_threads_are_capped_unless_the_user_has_a_say(
         assert executor.submit(os.getenv, "MKL_NUM_THREADS").result(PATIENCE) == "7"
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_an_idle_worker_ends_and_another_takes_its_place(context: Context) -> None:
     executor: Any = context.Executor(1, idle_timeout=0.05)
     with executor:
@@ -106,6 +108,7 @@ def test_a_wrong_option_is_refused(context: Context, options: dict[str, Any], me
         context.Executor(1, **options)
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
     queue = context.Queue()
     with context.Executor(2, initializer=tasks.keep, initargs=(queue,)) as executor:
@@ -115,6 +118,7 @@ def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
     queue.join_thread()
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_a_process_takes_a_closure(context: Context) -> None:
     queue = context.Queue()
     item = "item"
@@ -127,6 +131,7 @@ def test_a_process_takes_a_closure(context: Context) -> None:
     queue.join_thread()
 
 
+@pytest.mark.parametrize("method", LOCAL)
 def test_what_a_child_is_given_lives_until_the_child_has_it(context: Context) -> None:
     def start() -> Any:
         lock = context.Lock()  # which only the child's arguments refer to from then on

@@ -84,6 +84,11 @@ class Handling:
         return now > self._ends_at
 
     @property
+    def is_current(self) -> bool:
+        """Whether the caller is within a call."""
+        return self._thread is threading.current_thread()
+
+    @property
     def stuck(self) -> bool:
         """Whether a call takes so long that it may never return."""
         begun_at = self._begun_at
