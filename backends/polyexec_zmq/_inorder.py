@@ -28,12 +28,16 @@ class InOrder:
 
     def handle(self, record: Any) -> None:
         """Have a record handled."""
-        self._received += 1
-        self._handling.put(lambda: self._handle(bytes(record)))
+        self.put(lambda: handle_record(bytes(record)))
 
-    def _handle(self, record: bytes) -> None:
+    def put(self, call: Callable[[], object]) -> None:
+        """Have *call* called on the handlers' thread, as a record is handled."""
+        self._received += 1
+        self._handling.put(lambda: self._handle(call))
+
+    def _handle(self, call: Callable[[], object]) -> None:
         try:
-            handle_record(record)
+            call()
         finally:
             with self._lock:
                 self._handled += 1

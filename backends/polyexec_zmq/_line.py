@@ -104,6 +104,7 @@ class Line:
             end.setblocking(False)  # noqa: FBT003 - its only signature
         self._poller.register(self._near, zmq.POLLIN)
         self._out: deque[list[Any]] = deque()
+        self._watched: int | None = None
         self._pid = os.getpid()
         #: Whether a session is on, and whether the thread sleeps.
         self.up: bool = False
@@ -128,6 +129,10 @@ class Line:
         """Begin."""
         self.thread = threading.Thread(target=self._run, name="polyexec-line", daemon=True)
         self.thread.start()
+
+    def watch(self, fd: int) -> None:
+        """Have the member's `flush` called when there is something on *fd*; before the start."""
+        self._watched = fd
 
     def wake(self) -> None:
         """Have the member's `flush` called soon."""
@@ -246,6 +251,8 @@ class Line:
         sock.send_multipart(wire.letter(wire.HELLO, 0, 0, wire.to_json(self._member.hello())))
 
     def _hang_up(self) -> None:
+        if self.up and self._watched is not None:
+            self._poller.unregister(self._watched)
         self.up = False
         self._out.clear()
         sock, self._sock = self._sock, None
@@ -294,6 +301,8 @@ class Line:
         self.confirmed = self._pinged
         self._again = False
         self.up = self._was_up = True
+        if self._watched is not None:
+            self._poller.register(self._watched, zmq.POLLIN)
         self._member.joined(welcome)
 
     def _look_at_monitor(self) -> ClusterError | str | None:

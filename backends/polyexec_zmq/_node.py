@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from polyexec_zmq._bulk import Incoming, Outgoing
 from polyexec_zmq._hub import new_member
 from polyexec_zmq._inner import InnerLine
 from polyexec_zmq._line import Line
+from polyexec_zmq._output import Outputs
 from polyexec_zmq._station import Station
 from polyexec_zmq._versions import versions
 
@@ -66,6 +68,11 @@ class Node:
         self._later: list[list[Any]] = []
         self._drains = self._told_drain = self._dismissed = False
         self._incarnation: str | None = None
+        self._outputs: Outputs | None = None
+        if house is None and sys.platform == "linux":
+            self._outputs = Outputs(self._output)
+            assert isinstance(self.line, Line)
+            self.line.watch(self._outputs.fileno())
         self._lock = threading.Lock()
         self._fence: threading.Timer | None = None
         self._fence_after = 0.0
@@ -75,6 +82,16 @@ class Node:
         self.failure: ClusterError | None = None
         self.ended: threading.Event = threading.Event()
         self.left: bool = False
+
+    @property
+    def output_address(self) -> str | None:
+        """Where workers' streams are connected to; None if they inherit them."""
+        return None if self._outputs is None else self._outputs.address
+
+    def _output(self, about: dict[str, Any], lines: bytes) -> None:
+        station = self._stations.get((about["client"], about["executor"]))
+        if station is not None:
+            station.output(about, lines)
 
     def start(self) -> None:
         """Join."""
@@ -173,7 +190,14 @@ class Node:
             self._told_drain = True
             question = wire.to_json({"what": "drain", "node": self.name})
             self.line.send(wire.letter(wire.ASK, 0, 1, question))
-        waits = [station.flush() for station in list(self._stations.values())]
+        stations = list(self._stations.values())
+        if self._outputs is None:
+            waits = [station.flush() for station in stations]
+        else:
+            # What is written before an answer goes before it: what has come by now waits for that.
+            pending = [station.pending for station in stations]
+            self._outputs.look()
+            waits = [station.flush(most) for station, most in zip(stations, pending, strict=True)]
         if self._dismissed and not self.left and self._is_done():
             self.left = True
             self.line.close()

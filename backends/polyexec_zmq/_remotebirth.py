@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyexec_process.engine import Birth
@@ -18,6 +18,8 @@ class RemoteBirth:
     start_method: str
     cpus: int
     birth: bytes
+    #: Where its streams are connected to, and who it is there.
+    output: tuple[str, dict[str, Any]] | None = None
     initializer: bytes | None = field(default=None, init=False)
 
     def settle(self) -> None:
@@ -25,4 +27,9 @@ class RemoteBirth:
         birth: Birth = pickle.loads(self.birth)
         birth.name, birth.start_method, birth.cpus = self.name, self.start_method, self.cpus
         birth.settle()
+        if self.output is not None:
+            from polyexec_zmq._output import connect_streams
+
+            address, about = self.output
+            connect_streams(address, {**about, "worker": self.name})
         self.initializer = birth.initializer

@@ -24,6 +24,7 @@ from polyexec.waiting import wait_in_slices
 from polyexec_process.engine import Lost, Parcel
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._inorder import InOrder
+from polyexec_zmq._output import Writing
 
 if TYPE_CHECKING:
     import signal
@@ -87,6 +88,7 @@ class RemotePool:
         self._unacknowledged: dict[int, tuple[int, int]] = {}
         self._acknowledged_at = 0.0
         self._in_order = InOrder(hub.line.wake)
+        self._writing = Writing()
         self._closing: int | None = None
         self.closed: bool = False
 
@@ -526,6 +528,11 @@ class RemotePool:
         frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 
+    def _take_output(self, frames: list[Any]) -> None:
+        about = wire.from_json(frames[1])
+        if self._writing.put(about["worker"], bytes(frames[2]), error=about["error"]):
+            self._in_order.put(self._writing.write)
+
     def _take_event(self, node: int, frames: list[Any]) -> None:
         event = wire.from_json(frames[1])
         if event["what"] == "worker_started":
@@ -576,6 +583,7 @@ def _room(sizes: list[int]) -> list[memoryview]:
 _TAKES: Final[dict[int, Callable[[RemotePool, int, list[Any]], None]]] = {
     wire.ANSWERS: RemotePool._take_answers,
     wire.RECORD: lambda pool, _, frames: pool._in_order.handle(frames[1]),
+    wire.OUTPUT: lambda pool, _, frames: pool._take_output(frames),
     wire.STARTED: lambda pool, _, frames: pool._note_started(frames),
     wire.WITHDRAWN: lambda pool, _, frames: pool._note_withdrawn(frames),
     wire.LOST: RemotePool._note_lost,

@@ -83,7 +83,16 @@ class Station:
         )
 
     def _prepare(self, name: str) -> bytes:
-        return pickle.dumps(RemoteBirth(name, self._node.method, self._cpus, self._birth))
+        address = self._node.output_address
+        about = {"client": self.client, "executor": self.number}
+        output = None if address is None else (address, about)
+        return pickle.dumps(RemoteBirth(name, self._node.method, self._cpus, self._birth, output))
+
+    def output(self, about: dict[str, Any], lines: bytes) -> None:
+        """Send on what a worker has written."""
+        worker = f"{self._node.name}/{about['worker']}"
+        who = wire.to_json({"worker": worker, "error": about["stream"] == "stderr"})
+        self._node.line.send(self._letter(wire.OUTPUT, who, lines))
 
     # -- what the head tells; on the line's thread -------------------------------------------------
 
@@ -289,10 +298,15 @@ class Station:
         """Whether it has no job, and its program has every answer."""
         return not (self.jobs or self._out or self._unacknowledged)
 
-    def flush(self) -> float | None:
-        """Send what there is; return how many seconds may pass until the next time, None: any."""
+    @property
+    def pending(self) -> int:
+        """How many letters, or answers, wait to be sent."""
+        return len(self._out)
+
+    def flush(self, most: int | None = None) -> float | None:
+        """Send *most* of what there is; return how many seconds may pass until the next time."""
         answers: list[tuple[Any, ...]] = []
-        while self._out:
+        for _ in range(len(self._out) if most is None else most):
             item = self._out.popleft()
             if item[0] == wire.ANSWERS:
                 answers.append(item)

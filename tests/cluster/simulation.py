@@ -54,6 +54,9 @@ class Line:
         if self.up:
             self.sent.append([bytes(frame) for frame in letter])
 
+    def watch(self, fd: int) -> None:
+        """Do nothing."""
+
     def wake(self) -> None:
         """Do nothing: the test decides when somebody acts."""
 
@@ -183,6 +186,7 @@ class Cluster:
         self._patches: list[Any] = [
             mock.patch.object(_hub, "Line", Line),
             mock.patch.object(_node, "Line", Line),
+            mock.patch.object(_node, "Outputs", mock.Mock()),
             mock.patch.object(_station, "LocalPool", Pool),
             mock.patch("socket.gethostname", return_value="here"),
         ]
