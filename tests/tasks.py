@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+import polyexec
 from polyexec.testing import tasks as kit_tasks
 
 
@@ -271,3 +272,10 @@ def die_once(path: str) -> str:
         Path(path).touch()
         os._exit(3)
     return kit_tasks.read_tenant()
+
+
+def cluster_within() -> tuple[str | None, int]:
+    """Return the address of the cluster that this worker's executors are on, and a worker of it."""
+    context: Any = polyexec.get_context("zmq")
+    with context.Executor(1) as executor:
+        return context.cluster.address, executor.submit(os.getpid).result()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -61,8 +62,12 @@ class Embedded:
         finally:
             theirs.close()
 
-    def wait(self) -> bool:
-        """Return once it listens; False if it has failed."""
+    def wait(self, seconds: float) -> bool | None:
+        """Return True once it has a node, False if it has failed, None after *seconds* seconds."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return None
         try:
             return self._sock.recv(1) == _READY
         except ConnectionResetError:
@@ -135,11 +140,16 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
         env={ADDRESS: address},
         house=loop,
     )
+
+    def tell() -> None:
+        with contextlib.suppress(OSError):  # the program is gone already
+            sock.send(_READY)
+
+    # Not before, or whoever comes at once would find no workers.
+    node.when_joined = tell
     node.start()
     if parent == INIT:
         reap_orphans(loop)
-    with contextlib.suppress(OSError):  # the program is gone already
-        sock.send(_READY)
     loop.watch(sock.fileno(), lambda: False)
     pidfd = watch_process(parent)
     if pidfd is not None:

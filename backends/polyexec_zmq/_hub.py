@@ -197,12 +197,14 @@ class Hub:
         while self._calls:
             self._calls.pop(0)()
         with self.lock:
+            pools = list(self._pools.values())
+        waits = [wait for pool in pools if (wait := pool.flush()) is not None]
+        # Behind what pools have to send, which may be what the question is about.
+        with self.lock:
             for number, question in self._asked.items():
                 if not question.get("sent"):
                     self.line.send(wire.letter(wire.ASK, 0, number, wire.to_json(question)))
                     question["sent"] = True
-            pools = list(self._pools.values())
-        waits = [wait for pool in pools if (wait := pool.flush()) is not None]
         return min(waits, default=None)
 
     def cut(self) -> None:

@@ -57,6 +57,7 @@ class Inquiries:
 
     def _ask_nodes(self, member: HeadMember, number: int, executor: int) -> None:
         work = self._head.works.get((member.id, executor))
+        self._head.settle()  # so that workers are begun that the jobs before this one want
         inquiry = _Inquiry(member.id, number, set(work.windows) if work is not None else set())
         if not inquiry.nodes:
             self._tell(member.id, number, [])

@@ -201,11 +201,8 @@ class Line:
 
     def _connect(self) -> ClusterError | None:
         """Begin a session; return why there will be none, if so."""
-        if self._embedded is not None and (self._was_up or not self._embedded.wait()):
-            return ClusterError(
-                "the process of the private cluster has ended, or does not answer; make a new "
-                "executor, which starts another"
-            )
+        if self._embedded is not None and (error := self._await(self._embedded)) is not None:
+            return error
         pause, began = _FIRST_PAUSE, time.monotonic()
         why = "nothing answers there"
         while not self._closing:
@@ -225,6 +222,19 @@ class Line:
             self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return None
+
+    def _await(self, embedded: Embedded) -> ClusterError | None:
+        """Wait until the private cluster's process is ready; return why it never will be."""
+        deadline = time.monotonic() + (self._patience or _GREETING)
+        ready = False if self._was_up else None
+        while ready is None and not self._closing and time.monotonic() < deadline:
+            ready = embedded.wait(_FIRST_PAUSE)
+        if ready or self._closing:
+            return None
+        return ClusterError(
+            "the process of the private cluster has ended, or does not answer; make a new "
+            "executor, which starts another"
+        )
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

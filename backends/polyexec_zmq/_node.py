@@ -24,7 +24,7 @@ from polyexec_zmq._station import Station
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from polyexec import ClusterError
     from polyexec_zmq._keys import Credentials
@@ -78,6 +78,8 @@ class Node:
         self._fence_after = 0.0
         #: Whether the workers were killed since it last told what it has.
         self._fenced = False
+        #: What is to be called when it has joined, each time.
+        self.when_joined: Callable[[], object] | None = None
         #: Why it has ended, once it has.
         self.failure: ClusterError | None = None
         self.ended: threading.Event = threading.Event()
@@ -146,6 +148,8 @@ class Node:
         for station in self._stations.values():
             station.resend()
         self.incoming.resume()
+        if self.when_joined is not None:
+            self.when_joined()
 
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         """Take a letter."""

@@ -35,9 +35,10 @@ def context(method: str) -> Iterator[polyexec.Context]:
 
 @pytest.fixture
 def program(method: str, tmp_path: Path) -> Iterator[Runner]:
-    """Return what runs a program, all of which must have ended by the end of the test."""
+    """Return what runs a program, which must have gone without a trace by the end of the test."""
     runner = Runner(method, tmp_path)
     yield runner
     survivors = runner.survivors()
     runner.kill()
     assert survivors == []
+    assert runner.leftovers() == []

@@ -29,6 +29,9 @@ class Runner:
         self.folder = folder
         self.mark = uuid.uuid4().hex
         self.env = {**os.environ, MARK: self.mark}
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.env["TMPDIR"] = str(self.temporary)
         # What several processes print through one descriptor would come in pieces.
         self.env.pop("PYTHONUNBUFFERED", None)
 
@@ -68,6 +71,10 @@ class Runner:
         while len(found := marked(self.mark)) > but and time.monotonic() < deadline:
             time.sleep(0.01)  # nothing tells of the end of somebody else's children
         return [f"{pid}: {_command(pid)}" for pid in found]
+
+    def leftovers(self) -> list[str]:
+        """Return what programs have left in the folder for temporary files."""
+        return [file.name for file in self.temporary.glob("polyexec-*")]
 
     def kill(self) -> None:
         """Kill what runs still, so that it hurts no other test."""

@@ -15,9 +15,9 @@ import time
 import uuid
 from pathlib import Path
 
-CONTEXTS = ("fork", "spawn", "forkserver")
+CONTEXTS = ("fork", "spawn", "forkserver", "zmq")
 #: Seconds between two kills, on average: as many as a context starts workers in a quarter of it.
-INTERVALS = {"fork": 0.1, "spawn": 0.5, "forkserver": 0.1}
+INTERVALS = {"fork": 0.1, "spawn": 0.5, "forkserver": 0.1, "zmq": 0.1}
 
 
 #: Gives a program a /dev/shm of its own, where nobody else leaves anything meanwhile.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONTEXTS = ("fork", "spawn", "forkserver")
+CONTEXTS = ("fork", "spawn", "forkserver", "zmq")
 KIT = "polyexec.testing"
 FAULTS = "polyexec.testing.test_faults"
 
