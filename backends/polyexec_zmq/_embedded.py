@@ -14,8 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from polyexec_process.engine import current_directory, interpreter_command, watch_process
 
@@ -155,9 +154,3 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
 
 #: The environment variable that tells workers of their cluster.
 ADDRESS = "POLYEXEC_ZMQ_ADDRESS"
-
-
-def is_private(folder: str) -> bool:
-    """Return whether nobody else may look into *folder*."""
-    status: Any = Path(folder).stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o077
