@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: How many seconds waits go on without a head.
 RECONNECT_TIMEOUT = 60.0
+#: How many seconds the first connection may take.
+CONNECT_TIMEOUT = 10.0
 
 
 class ZmqContext(Context):
@@ -45,10 +47,12 @@ class ZmqContext(Context):
         credentials: Credentials | None = None,
         patience: float = RECONNECT_TIMEOUT,
         options: dict[str, Any] | None = None,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
         super().__init__()
         self._options = options or {}
-        self._named = (address, credentials, patience)
+        self._named = (address, credentials, patience, connect_timeout)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuilt, (self._options,))
@@ -89,11 +93,16 @@ class Cluster:
     """One cluster, as this program has it: the connection, and the process of a private one."""
 
     def __init__(
-        self, address: str | None, credentials: Credentials | None, patience: float
+        self,
+        address: str | None,
+        credentials: Credentials | None,
+        patience: float,
+        connect_timeout: float,
     ) -> None:
         self.address: str | None = address
         self._credentials = credentials
         self._patience = patience
+        self._connect_timeout = connect_timeout
         self._lock = threading.RLock()
         self._hub: Hub | None = None
         self._embedded: Embedded | None = None
@@ -112,7 +121,12 @@ class Cluster:
 
     def _open(self) -> Hub:
         if self.address is not None:
-            hub = Hub(self.address, self._credentials, self._patience)
+            hub = Hub(
+                self.address,
+                self._credentials,
+                self._patience,
+                connect_timeout=self._connect_timeout,
+            )
             hub.connect()
             return hub
         try:
@@ -156,11 +170,12 @@ class Clusters:
         address: str | None,
         credentials: Credentials | None,
         patience: float,
+        connect_timeout: float,
     ) -> Cluster:
         """Return the cluster, for *context* to use."""
         with self._lock:
-            key = (address, credentials, patience)
-            cluster = self._clusters.setdefault(key, Cluster(address, credentials, patience))
+            key = (address, credentials, patience, connect_timeout)
+            cluster = self._clusters.setdefault(key, Cluster(*key))
             cluster.users.add(context)
             return cluster
 

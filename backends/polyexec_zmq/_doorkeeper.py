@@ -1,36 +1,166 @@
-"""Who may talk to a head: CURVE keys, and the list of those that are let in."""
+"""Who may talk to a head: CURVE keys, and the list of those that are let in.
+
+ZeroMQ asks for each connection, before it hands on anything that came by it (RFC 27, ZAP):
+
+    a member                libzmq, in the head's process          Doorkeeper, in the head's loop
+    its key, proven    ->   has somebody this public key?     ->   is it on the list now?
+                       <-   connected, or cut off             <-   200 with a User-Id, or 400
+
+What nobody answers, nobody passes: the domain is enforced. A connection that is open outlives its
+key's removal from the list, for ZeroMQ can't end it; so the list is asked again as somebody joins.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from polyexec_zmq._state import read_public_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-    import zmq
+    from polyexec_zmq._state import KeyPair
+
+logger = logging.getLogger("polyexec.head")
+
+_ADDRESS: Final = "inproc://zeromq.zap.01"
+_VERSION: Final = b"1.0"
+_DOMAIN: Final = b"polyexec"
+_MECHANISM: Final = b"CURVE"
+#: How many frames a question has, after whom to answer; the last is the key.
+_FRAMES: Final = 8
+_KEY_BYTES: Final = 32
+#: How many questions are answered before something else is seen to.
+_SOME: Final = 64
+#: How many seconds pass between looks at the list, and between lines about who is refused.
+_PAUSE: Final = 1.0
+#: For how long, in nanoseconds, a second change to a folder may bear the time of the first.
+_SAME_TIME: Final = 2_000_000_000
 
 
 class Doorkeeper:
-    """Answers ZeroMQ's question who may connect (RFC 27, ZAP), by the keys that are on a list."""
+    """Lets in those whose public keys are in files of *folder*, to a head with these *keys*.
+
+    A key is known by the name of its file. The User-Id of a connection is the key itself, for a
+    name may have another key later.
+    """
 
     sock: zmq.Socket[bytes]
 
+    def __init__(self, folder: Path, keys: KeyPair) -> None:
+        self._folder = folder
+        self._keys = keys
+        self._changed_at = self._read_at = -1
+        self._names: dict[str, str] = {}
+        self._removed: set[str] = set()
+        self._looks_at = 0.0
+        self._refused = 0
+        self._speaks_at = 0.0
+        self._read()
+
     def guard(self, sock: zmq.Socket[Any], context: zmq.Context[Any]) -> None:
         """Have nobody connect to *sock*, which is not bound yet, but who is let in."""
-        raise NotImplementedError
+        self.sock = context.socket(zmq.ROUTER)
+        self.sock.linger = 0
+        self.sock.bind(_ADDRESS)
+        sock.curve_server = 1
+        sock.curve_publickey = self._keys.public.encode()
+        sock.curve_secretkey = self._keys.secret.encode()
+        sock.zap_domain = _DOMAIN
+        sock.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def answer(self) -> None:
         """Answer the questions that have come."""
-        raise NotImplementedError
+        for _ in range(_SOME):
+            try:
+                frames = self.sock.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._answer(frames)
 
-    def name_of(self, frame: zmq.Frame) -> str:
-        """Return the name of the key that the sender of *frame* has proven to have."""
-        raise NotImplementedError
+    def _answer(self, frames: list[bytes]) -> None:
+        key = _key(frames)
+        name = None if key is None else self._name(key)
+        if key is None or name is None:
+            self._note_refusal(frames)
+            reply = (b"400", b"this key is not on the list", b"", b"")
+        else:
+            reply = (b"200", b"OK", key.encode(), b"")
+        who, empty, version, number = (*frames, b"", b"", b"", b"")[:4]
+        self.sock.send_multipart([who, empty, version or _VERSION, number, *reply])
+
+    def _note_refusal(self, frames: list[bytes]) -> None:
+        """Log who was refused, though not as often as somebody may wish to try."""
+        self._refused += 1
+        now = time.monotonic()
+        if now >= self._speaks_at:
+            self._speaks_at = now + _PAUSE
+            where = frames[5].decode("ascii", "replace") if len(frames) > 5 else "?"  # noqa: PLR2004 - its place
+            logger.warning(
+                "refused a connection from %s: its key is not on the list (%d refused so far)",
+                where,
+                self._refused,
+            )
+
+    def name_of(self, frame: zmq.Frame) -> str | None:
+        """Return the name of the key that the sender of *frame* has proven to have.
+
+        None if it is not on the list, now.
+        """
+        try:
+            key = frame.get("User-Id")
+        except zmq.ZMQError:  # there is none: nobody has proven anything
+            return None
+        return self._name(str(key))
 
     def revoked(self) -> Iterable[str]:
         """Return the names of keys that are not let in any more; cheap, and called often."""
-        raise NotImplementedError
+        now = time.monotonic()
+        if now >= self._looks_at:
+            self._looks_at = now + _PAUSE
+            self._read()
+        if not self._removed:
+            return ()
+        removed, self._removed = self._removed, set()
+        return removed
 
     def close(self) -> None:
         """Close the socket."""
-        raise NotImplementedError
+        self.sock.close()
+
+    def _name(self, key: str) -> str | None:
+        self._read()
+        return self._names.get(key)
+
+    def _read(self) -> None:
+        """Read the list, if it has changed; who can't be read is not let in."""
+        try:
+            changed_at = self._folder.stat().st_mtime_ns
+            settled = self._read_at - self._changed_at > _SAME_TIME
+            if changed_at == self._changed_at and settled:
+                return
+            self._read_at = time.time_ns()
+            listed = read_public_keys(self._folder)
+        except OSError as error:
+            logger.warning("nobody is let in, for the keys can't be read: %s", error)
+            changed_at, listed = -1, {}
+        self._changed_at = changed_at
+        names = {key: name for name, key in listed.items()}
+        self._removed.update(name for key, name in self._names.items() if names.get(key) != name)
+        self._names = names
+
+
+def _key(frames: list[bytes]) -> str | None:
+    """Return the key that is asked about, None if this is no such question."""
+    if len(frames) != _FRAMES + 1:
+        return None
+    version, domain, mechanism, key = frames[2], frames[4], frames[7], frames[8]
+    if (version, domain, mechanism) != (_VERSION, _DOMAIN, _MECHANISM) or len(key) != _KEY_BYTES:
+        return None
+    return z85.encode(key).decode()

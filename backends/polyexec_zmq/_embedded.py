@@ -15,8 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from polyexec_process.engine import current_directory, interpreter_command, watch_process
 
@@ -131,6 +130,12 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
     sock.set_inheritable(False)
     address = f"ipc://{folder}/head"
     loop = HeadLoop(address)
+
+    def tell(_: str) -> None:
+        """Say that it is ready: not before, or whoever comes at once would find no workers."""
+        with contextlib.suppress(OSError):  # the program is gone already
+            sock.send(_READY)
+
     node = Node(
         address,
         None,
@@ -139,14 +144,8 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
         name="embedded",
         env={ADDRESS: address},
         house=loop,
+        tell=tell,
     )
-
-    def tell() -> None:
-        with contextlib.suppress(OSError):  # the program is gone already
-            sock.send(_READY)
-
-    # Not before, or whoever comes at once would find no workers.
-    node.when_joined = tell
     node.start()
     if parent == INIT:
         reap_orphans(loop)
@@ -165,9 +164,3 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
 
 #: The environment variable that tells workers of their cluster.
 ADDRESS = "POLYEXEC_ZMQ_ADDRESS"
-
-
-def is_private(folder: str) -> bool:
-    """Return whether nobody else may look into *folder*."""
-    status: Any = Path(folder).stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o077

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._admission import MALFORMED, check, check_spec
 from polyexec_zmq._inquiries import Inquiries
 from polyexec_zmq._members import HeadMember
 from polyexec_zmq._placement import spread
+from polyexec_zmq._rate import Rate
 from polyexec_zmq._versions import difference
 from polyexec_zmq._work import Work
 
@@ -36,8 +37,6 @@ LEASE: Final = 20.0
 BEAT: Final = 1.0
 #: How many bytes may wait for a member that takes nothing, before it is given up.
 MOST_WAITING: Final = 256 << 20
-
-_MALFORMED = (struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class Head:
@@ -72,6 +71,9 @@ class Head:
         self.watched: int = 0
         self.refused: int = 0
         self.malformed: int = 0
+        self._complains_at = 0.0
+        self.rate: Rate = Rate()
+        self._done_before = 0
         self._began: float | None = None
         self._looked: float = 0.0
         self._lost: list[dict[str, Any]] = []
@@ -79,11 +81,11 @@ class Head:
     # -- letters ---------------------------------------------------------------------------------
 
     def receive(
-        self, rid: bytes, frames: list[Any], now: float, key: Callable[[], str]
+        self, rid: bytes, frames: list[Any], now: float, key: Callable[[], str | None]
     ) -> list[Any] | None:
         """Take a letter; return one for who sent it if he is no member.
 
-        *key* returns the name of the key that he has proven to have.
+        *key* returns the name of the key that he has proven to have, None if he has none.
         """
         member = self.members.get(rid)
         try:
@@ -99,11 +101,23 @@ class Head:
                 self._send_to(member, wire.letter(wire.PING, 0, number))
             else:
                 self._take(member, kind, peer, number, frames)
-        except _MALFORMED as error:
-            self.malformed += 1
-            who = "a stranger" if member is None else f"{member.role} {member.name}"
-            logger.warning("a letter of %s makes no sense, and is dropped: %r", who, error)
+        except MALFORMED as error:
+            self._note_malformed(member, error, now)
         return None
+
+    def _note_malformed(self, member: HeadMember | None, error: Exception, now: float) -> None:
+        """Log that a letter was dropped, though not as often as somebody may send such ones."""
+        self.malformed += 1
+        if now >= self._complains_at:
+            self._complains_at = now + 1.0
+            who = "a stranger" if member is None else f"{member.role} {member.name}"
+            reason = f"{type(error).__name__}: {error}"[:200]
+            logger.warning(
+                "a letter of %s makes no sense, and is dropped (%d so far): %s",
+                who,
+                self.malformed,
+                reason,
+            )
 
     def _relay(
         self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
@@ -141,12 +155,21 @@ class Head:
 
     # -- joining and leaving -----------------------------------------------------------------------
 
-    def _join(self, rid: bytes, hello: dict[str, Any], now: float, key: str) -> list[Any] | None:
+    def _join(
+        self, rid: bytes, hello: dict[str, Any], now: float, key: str | None
+    ) -> list[Any] | None:
+        check(hello)
+        if self.stopping:
+            return None  # the next head may have him
+        wanted = set(self._versions.get("packages") or ())
+        if not wanted <= hello.get("packages", {}).keys():
+            answer = {"why": "it does not say which versions it has", "packages": sorted(wanted)}
+            return wire.letter(wire.REFUSED, 0, 0, wire.to_json(answer))
         known = self._by_id.get(hello["member"])
         problem = self._problem(hello, known, key)
         if problem is not None:
             self.refused += 1
-            logger.warning("refused %s %s: %s", hello["role"], hello.get("name"), problem)
+            logger.warning("refused %s %s: %s", hello["role"], hello.get("name", ""), problem)
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
         stale = known is None and self._gave_up(hello, now)
         if known is not None:
@@ -175,14 +198,12 @@ class Head:
         patience = self.lease if hello["role"] == "node" else 2 * self.lease
         return self._began is not None and not self._awaited and now - self._began > patience
 
-    def _problem(self, hello: dict[str, Any], known: HeadMember | None, key: str) -> str | None:
+    def _problem(
+        self, hello: dict[str, Any], known: HeadMember | None, key: str | None
+    ) -> str | None:
         """Return why who says hello can't join, None if he can."""
-        if hello["role"] not in ("node", "client"):
-            return f"there are no members that are a {hello['role']!r}"
-        if not isinstance(hello["member"], int) or hello["member"] < 1:
-            return "a member has a number"
-        if self.stopping:
-            return "the head is stopping"
+        if key is None:
+            return "its key is not accepted; have one added with `polyexec keys add`"
         if known is not None and (known.key, known.role) != (key, hello["role"]):
             return "there is a member of that number, which is somebody else"
         return difference(self._versions, hello)
@@ -276,7 +297,8 @@ class Head:
         self._forget(work)
 
     def _forget(self, work: Work) -> None:
-        self.works.pop((work.client, work.number), None)
+        if self.works.pop((work.client, work.number), None) is not None:
+            self._done_before += work.done
         self._dirty.discard(work)
         self._crowded.discard(work)
 
@@ -318,6 +340,7 @@ class Head:
             work.take(kind, frames)
 
     def _open(self, member: HeadMember, number: int, spec: dict[str, Any], birth: bytes) -> None:
+        check_spec(spec)
         work = Work(
             member.id,
             number,
@@ -392,6 +415,7 @@ class Head:
                 self._send_to(member, wire.letter(wire.PING))
         self._crowded = {work for work in self._crowded if work.recall(now)}
         self.inquiries.look(now)
+        self.rate.note(now, self._done())
         if self._journal is not None and self._journal.is_full:
             self._journal.begin(held for work in self.works.values() for held in work.held())
         self.settle()
@@ -438,6 +462,10 @@ class Head:
     def _dismiss(self, node: HeadMember) -> None:
         """Have a node leave once its programs have all that it has for them; only it knows when."""
         self._send_to(node, wire.letter(wire.ASK, 0, 0, wire.to_json({"what": "leave"})))
+
+    def _done(self) -> int:
+        """Return how many tasks have been done."""
+        return self._done_before + sum(work.done for work in self.works.values())
 
     def waits_too_long(self, member: HeadMember) -> None:
         """Give up a member that takes nothing."""

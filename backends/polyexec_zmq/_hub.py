@@ -38,7 +38,8 @@ def new_member() -> int:
 class Hub:
     """This program's connection to the cluster at *address*.
 
-    *patience*: how many seconds waits go on without a head.
+    *patience*: how many seconds waits go on without a head; *connect_timeout*: the same for the
+    first connection.
     """
 
     def __init__(
@@ -47,10 +48,19 @@ class Hub:
         credentials: Credentials | None,
         patience: float,
         embedded: Embedded | None = None,
+        *,
+        connect_timeout: float | None = None,
     ) -> None:
         self._embedded = embedded
         self.member: int = new_member()
-        self.line: Line = Line(self, address, credentials, patience, embedded=embedded)
+        self.line: Line = Line(
+            self,
+            address,
+            credentials,
+            patience,
+            connect_timeout=connect_timeout,
+            embedded=embedded,
+        )
         self.lock: threading.RLock = threading.RLock()
         self.changed: threading.Condition = threading.Condition(self.lock)
         self._pools: dict[int, RemotePool] = {}

@@ -34,6 +34,8 @@ class Inquiries:
         self._head = head
         self._numbers = itertools.count(1)
         self._open: dict[int, _Inquiry] = {}
+        # Not at once: what a connection has brought is lost if it ends before that was read.
+        self._stops = False
 
     def ask(self, member: HeadMember, number: int, question: dict[str, Any]) -> None:
         """Answer a member's question, now or later."""
@@ -43,12 +45,12 @@ class Inquiries:
         elif what == "cpus":
             self._tell(member.id, number, sum(node.cpus for node in self._head.nodes()))
         elif what == "status":
-            self._tell(member.id, number, self.status())
+            self._tell(member.id, number, self.status(besides=member))
         elif what == "drain":
-            self._tell(member.id, number, self._drain(question["node"]))
+            self._tell(member.id, number, self._drain(member, question.get("node")))
         elif what == "stop":
             self._tell(member.id, number, {})
-            self._head.stop()
+            self._stops = True
         else:
             self._tell(member.id, number, {"error": f"there is no question {what!r}"})
 
@@ -84,6 +86,8 @@ class Inquiries:
 
     def look(self, now: float) -> None:
         """Answer what nodes have had time enough for."""
+        if self._stops:
+            self._head.stop()
         for number, inquiry in list(self._open.items()):
             if now > inquiry.ends:
                 inquiry.nodes.clear()
@@ -94,16 +98,19 @@ class Inquiries:
             del self._open[number]
             self._tell(inquiry.asker, inquiry.number, inquiry.answers)
 
-    def _drain(self, name: str) -> Any:
-        for node in self._head.nodes():
-            if node.name == name:
-                self._head.drain(node)
-                return {}
+    def _drain(self, member: HeadMember, name: str | None) -> Any:
+        """Drain the nodes of that name, or the one that asks to be."""
+        nodes = self._head.nodes()
+        found = [node for node in nodes if (node is member if name is None else node.name == name)]
+        for node in found:
+            self._head.drain(node)
+        if found:
+            return {}
         known = ", ".join(sorted(node.name for node in self._head.nodes())) or "none"
         return {"error": f"there is no node {name!r}; there are: {known}"}
 
-    def status(self) -> dict[str, Any]:
-        """Return what is known of the whole cluster."""
+    def status(self, besides: HeadMember | None = None) -> dict[str, Any]:
+        """Return what is known of the whole cluster, without the program that asks."""
         head, now = self._head, time.monotonic()
         held: dict[int, int] = {}
         for work in head.works.values():
@@ -132,9 +139,10 @@ class Inquiries:
                     "seconds": round(now - member.joined, 1),
                 }
                 for member in head.members.values()
-                if not member.is_node
+                if not member.is_node and member is not besides
             ],
             "executors": [work.describe() for work in head.works.values()],
+            "per_second": head.rate.per_second,
             "lost": head.losses,
             "refused": head.refused,
             "malformed": head.malformed,

@@ -6,30 +6,35 @@ import importlib
 import os
 from typing import Any
 
-from polyexec_zmq._context import RECONNECT_TIMEOUT, ZmqContext
+from polyexec_zmq._context import CONNECT_TIMEOUT, RECONNECT_TIMEOUT, ZmqContext
 from polyexec_zmq._embedded import ADDRESS
-from polyexec_zmq._keys import Credentials, read_connection_file
+from polyexec_zmq._keys import Credentials, check_folder, read_connection_file
 
 #: The environment variable that names the file of address and keys.
 CONNECTION_FILE = "POLYEXEC_ZMQ_CONNECTION_FILE"
+#: The one that workers have whose cluster has no keys.
+INSECURE = "POLYEXEC_ZMQ_INSECURE"
 
 
 def make_context(options: dict[str, Any]) -> ZmqContext:
     """Return a context; raises TypeError, ValueError or ClusterError if *options* make no sense."""
-    patience = _seconds(options.get("reconnect_timeout", RECONNECT_TIMEOUT))
+    patience = _seconds(options, "reconnect_timeout", RECONNECT_TIMEOUT)
+    connect_timeout = _seconds(options, "connect_timeout", CONNECT_TIMEOUT)
     for module in options.get("ship", ()):
         _ship(module)
     address, credentials = where(options)
-    return ZmqContext(address, credentials, patience, options)
+    return ZmqContext(address, credentials, patience, options, connect_timeout=connect_timeout)
 
 
 def where(options: dict[str, Any]) -> tuple[str | None, Credentials | None]:
     """Return the address and the keys that *options*, or else the environment, name."""
     file = options.get("connection_file")
     address = options.get("address")
+    insecure = bool(options.get("insecure"))
     if file is None and address is None:
-        file = os.environ.get(CONNECTION_FILE)
+        file = os.environ.get(CONNECTION_FILE) or None
         address = os.environ.get(ADDRESS)
+        insecure = insecure or os.environ.get(INSECURE) == "1"
     credentials: Credentials | None = None
     if file is not None:
         connection = read_connection_file(file)
@@ -37,7 +42,10 @@ def where(options: dict[str, Any]) -> tuple[str | None, Credentials | None]:
         address = address or connection.address
     if address is None:
         return None, None
-    if credentials is None and not address.startswith("ipc:") and not options.get("insecure"):
+    if address.startswith("ipc:"):
+        check_folder(address)
+        return address, None
+    if credentials is None and not insecure:
         raise ValueError(
             f"the cluster at {address} wants keys: pass connection_file=, the file that "
             "`polyexec head` has written"
@@ -54,9 +62,10 @@ def _ship(module: Any) -> None:
     cloudpickle.register_pickle_by_value(module)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(options: dict[str, Any], name: str, default: float) -> float:
+    value = options.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"reconnect_timeout must be a number of seconds, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if value <= 0:
-        raise ValueError(f"reconnect_timeout must be greater than 0 seconds, not {value!r}")
+        raise ValueError(f"{name} must be greater than 0 seconds, not {value!r}")
     return float(value)

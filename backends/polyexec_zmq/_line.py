@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -28,6 +29,7 @@ import zmq
 
 from polyexec import ClusterError, JoinRefusedError
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
     from polyexec_zmq._embedded import Embedded
@@ -41,6 +43,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _GREETING: Final = 5.0
 #: How long, in seconds, letters gather before the thread wakes, while there are very many.
 _MOMENT: Final = 0.001
+
+_SILENT: Final = "it takes connections, but does not answer as a head does"
+_NONSENSE = (struct.error, ValueError, IndexError, TypeError)
 
 _CUT = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -89,12 +94,17 @@ class Line:
         patience: float | None,
         *,
         embedded: Embedded | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         self._embedded = embedded
         self._member = member
         self.address: str = address
         self._credentials = credentials
         self._patience = patience
+        self._connect_timeout = connect_timeout if connect_timeout is not None else patience
+        #: The versions of distributions that the head wants to know.
+        self._packages: dict[str, str | None] = {}
+        self._connected = False
         self._context: zmq.Context[Any] = zmq.Context()
         self._sock: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
@@ -203,23 +213,27 @@ class Line:
         """Begin a session; return why there will be none, if so."""
         if self._embedded is not None and (error := self._await(self._embedded)) is not None:
             return error
+        patience = self._patience if self._was_up else self._connect_timeout
         pause, began = _FIRST_PAUSE, time.monotonic()
-        why = "nothing answers there"
+        ends = float("inf") if patience is None else began + patience
+        why = ""
         while not self._closing:
             self._open()
-            outcome = self._greet()
+            outcome = self._greet(min(time.monotonic() + _GREETING, ends))
             if outcome is None:
                 return None
             self._hang_up()
             if isinstance(outcome, ClusterError):
                 return outcome
-            why = outcome or why
-            if self._patience is not None and time.monotonic() - began > self._patience:
+            if outcome != _SILENT or not why:  # for the last attempt may have been too short
+                why = outcome or why
+            if time.monotonic() >= ends:
                 return ClusterError(
-                    f"no head at {self.address} within {self._patience:g} seconds: {why}; start "
-                    "one with `polyexec head`, or correct the address"
+                    f"no head at {self.address} within {patience:g} seconds: "
+                    f"{why or 'nothing answers there'}; start one with `polyexec head`, or "
+                    "correct the address"
                 )
-            self._pause(pause)
+            self._pause(min(pause, ends - time.monotonic()))
             pause = min(2 * pause, _LONGEST_PAUSE)
         return None
 
@@ -251,14 +265,22 @@ class Line:
         sock.ipv6 = "[" in self.address
         if self._credentials is not None:
             self._credentials.be_client(sock)
-        self._monitor = sock.get_monitor_socket(_CUT | _REFUSED | _FAILED)
+        self._monitor = sock.get_monitor_socket(_CUT | _REFUSED | _FAILED | zmq.EVENT_CONNECTED)
+        self._connected = False
         self._monitor.linger = 0
         self._sock = sock
         for each in (sock, self._monitor):
             self._poller.register(each, zmq.POLLIN)
         sock.connect(self.address)
         self._pinged = time.monotonic()
-        sock.send_multipart(wire.letter(wire.HELLO, 0, 0, wire.to_json(self._member.hello())))
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        assert self._sock is not None
+        hello = {**self._member.hello(), "packages": self._packages}
+        letter = wire.letter(wire.HELLO, 0, 0, wire.to_json(hello))
+        with contextlib.suppress(zmq.Again):  # refused already; waiting for room would be for ever
+            self._sock.send_multipart(letter, zmq.NOBLOCK)
 
     def _hang_up(self) -> None:
         if self.up and self._watched is not None:
@@ -276,34 +298,46 @@ class Line:
         monitor.close()
         sock.close()
 
-    def _greet(self) -> ClusterError | str | None:
+    def _greet(self, deadline: float) -> ClusterError | str | None:
         """Wait for WELCOME; return None, why not, or why never."""
         assert self._sock is not None
-        deadline = time.monotonic() + _GREETING
         while not self._closing:
             left = deadline - time.monotonic()
             if left <= 0:
-                return "it takes connections, but does not answer as a head does"
+                return _SILENT if self._connected else ""
             events = dict(self._poller.poll(_milliseconds(left)))
             if self._near.fileno() in events:
                 self._quieten()
             if self._sock in events:
-                kind, frames = self._read_greeting()
+                try:
+                    kind, answer = self._read_greeting()
+                except _NONSENSE:
+                    return "what answers there is no head"
                 if kind == wire.WELCOME:
-                    self._welcomed(wire.from_json(frames[1]))
+                    self._welcomed(answer)
                     return None
-                if kind == wire.REFUSED:
-                    return JoinRefusedError(
-                        f"the head at {self.address} refuses: {wire.from_json(frames[1])['why']}"
-                    )
+                if kind == wire.REFUSED and (refusal := self._refused(answer)) is not None:
+                    return refusal
             elif self._monitor in events and (failure := self._look_at_monitor()) is not None:
                 return failure
         return "closed"
 
-    def _read_greeting(self) -> tuple[int, list[bytes]]:
+    def _read_greeting(self) -> tuple[int, dict[str, Any]]:
         assert self._sock is not None
         frames = self._sock.recv_multipart()
-        return wire.HEAD.unpack(frames[0])[0], frames
+        (kind, _, _) = wire.HEAD.unpack(frames[0])
+        if kind not in (wire.WELCOME, wire.REFUSED):
+            return kind, {}
+        return kind, dict(wire.from_json(frames[1]))
+
+    def _refused(self, answer: dict[str, Any]) -> ClusterError | None:
+        """Return why the head will not have us; None if it has only asked for more."""
+        wanted = answer.get("packages", ())
+        if wanted and set(wanted) - set(self._packages):
+            self._packages = versions(wanted)["packages"]
+            self._say_hello()
+            return None
+        return JoinRefusedError(f"the head at {self.address} refuses: {answer.get('why')}")
 
     def _welcomed(self, welcome: dict[str, Any]) -> None:
         self.lease, self.beat, self.fence = welcome["lease"], welcome["beat"], welcome["fence"]
@@ -321,13 +355,17 @@ class Line:
 
         assert self._monitor is not None
         event = int(recv_monitor_message(self._monitor)["event"])
+        if event & zmq.EVENT_CONNECTED:
+            self._connected = True
         if event & _REFUSED:
             return JoinRefusedError(
                 f"the head at {self.address} does not accept this key; have it added with "
                 "`polyexec keys add`, or use the connection file that belongs to that head"
             )
         if event & _FAILED:
-            return "what answers there has another server key, or is no head"
+            if self._credentials is None:
+                return "what answers there wants keys, so pass a connection file; or is no head"
+            return "what answers there has another server key than we were told, or is no head"
         return "" if event & _CUT else None
 
     # -- a session ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import zmq
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._head import LEASE, Head
 from polyexec_zmq._inner import INNER
+from polyexec_zmq._keys import check_folder
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ _MOST_WAITING: Final = 100_000
 
 
 class HeadLoop:
-    """A head at *address*; *doorkeeper* lets members in, None on a local socket."""
+    """A head at *address*; *doorkeeper* lets members in, None on a local socket.
+
+    One that others can reach may do without only if told to be *insecure*.
+    """
 
     def __init__(
         self,
@@ -40,8 +44,13 @@ class HeadLoop:
         journal: Journal | None = None,
         lease: float = LEASE,
         packages: Iterable[str] = (),
+        insecure: bool = False,
         context: zmq.Context[Any] | None = None,
     ) -> None:
+        if address.startswith("ipc:"):
+            check_folder(address)
+        elif doorkeeper is None and not insecure:
+            raise ValueError(f"a head at {address} without keys would do what anybody tells it")
         self.context: zmq.Context[Any] = context or zmq.Context()
         self._doorkeeper = doorkeeper
         self._sock: zmq.Socket[bytes] = self.context.socket(zmq.ROUTER)
@@ -159,7 +168,7 @@ class HeadLoop:
         first = frames[0]
         bodies: list[Any] = [frame.bytes for frame in frames]
 
-        def key() -> str:
+        def key() -> str | None:
             return "" if self._doorkeeper is None else self._doorkeeper.name_of(first)
 
         reply = self.head.receive(rid, bodies, now, key)

@@ -6,6 +6,7 @@ it up and has others run what they had. It goes on trying to come back, with not
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._bulk import Incoming, Outgoing
 from polyexec_zmq._hub import new_member
 from polyexec_zmq._inner import InnerLine
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from polyexec_zmq._loop import HeadLoop
 
 
+logger = logging.getLogger("polyexec.node")
+
+
 class Node:
     """Workers for the head at *address*; *cpus* says for how many it is good.
 
     *env* is set in its workers, *method* is how they are born. It has no connection if it lives in
-    the *house* of the head.
+    the *house* of the head. *tell* is told when it has `joined`, lost its connection (`cut`), or
+    `ended`; on any thread.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class Node:
         resources: Mapping[str, float] | None = None,
         worker_prefix: str = "ZmqProcess",
         house: HeadLoop | None = None,
+        connect_timeout: float | None = None,
+        tell: Callable[[str], object] = str,
     ) -> None:
         self.member: int = new_member()
         self.cpus: int = cpus
@@ -60,13 +68,16 @@ class Node:
         self.worker_prefix: str = worker_prefix
         self._resources = dict(resources or {})
         self.line: Line | InnerLine = (
-            Line(self, address, credentials, patience) if house is None else InnerLine(self, house)
+            Line(self, address, credentials, patience, connect_timeout=connect_timeout)
+            if house is None
+            else InnerLine(self, house)
         )
         self.outgoing: Outgoing = Outgoing(self.line.send)
         self.incoming: Incoming = Incoming(self.line.send)
         self._stations: dict[tuple[int, int], Station] = {}
         self._later: list[list[Any]] = []
         self._drains = self._told_drain = self._dismissed = False
+        self._tell = tell
         self._incarnation: str | None = None
         self._outputs: Outputs | None = None
         if house is None and sys.platform == "linux":
@@ -78,8 +89,6 @@ class Node:
         self._fence_after = 0.0
         #: Whether the workers were killed since it last told what it has.
         self._fenced = False
-        #: What is to be called when it has joined, each time.
-        self.when_joined: Callable[[], object] | None = None
         #: Why it has ended, once it has.
         self.failure: ClusterError | None = None
         self.ended: threading.Event = threading.Event()
@@ -103,12 +112,15 @@ class Node:
         """Leave once what runs has ended."""
         self._drains = True
         self.line.wake()
+        if not self.line.up and self._is_done():
+            self.close()
 
     def close(self) -> None:
         """End, with all workers."""
+        self.left = True
         self.line.close()
         self._kill_all()
-        self.ended.set()
+        self._end()
 
     # -- the line's member -------------------------------------------------------------------------
 
@@ -148,11 +160,18 @@ class Node:
         for station in self._stations.values():
             station.resend()
         self.incoming.resume()
-        if self.when_joined is not None:
-            self.when_joined()
+        self._tell("joined")
 
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
-        """Take a letter."""
+        """Take a letter; one that makes no sense hurts only who wrote it."""
+        try:
+            self._receive(kind, peer, number, frames)
+        except MALFORMED:
+            logger.warning(
+                "a letter of kind %d makes no sense, and is dropped", kind, exc_info=True
+            )
+
+    def _receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         if kind == wire.PULL:
             self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
         elif kind == wire.CHUNK:
@@ -192,7 +211,7 @@ class Node:
             self.line.send(self._later.pop(0))
         if self._drains and not self._told_drain:
             self._told_drain = True
-            question = wire.to_json({"what": "drain", "node": self.name})
+            question = wire.to_json({"what": "drain"})
             self.line.send(wire.letter(wire.ASK, 0, 1, question))
         stations = list(self._stations.values())
         if self._outputs is None:
@@ -211,6 +230,11 @@ class Node:
         stations = self._stations.values()
         return self.outgoing.is_empty and all(station.is_done for station in stations)
 
+    def _end(self) -> None:
+        if not self.ended.is_set():
+            self.ended.set()
+            self._tell("ended")
+
     def forget(self, station: Station) -> None:
         """Forget a station whose workers have ended."""
         self._stations.pop((station.client, station.number), None)
@@ -225,8 +249,9 @@ class Node:
         """
         if self.left:
             self._kill_all()
-            self.ended.set()
+            self._end()
             return
+        self._tell("cut")
         assert isinstance(self.line, Line)
         left = self._fence_after - (time.monotonic() - self.line.confirmed)
         if left <= 0:
@@ -265,7 +290,7 @@ class Node:
         """Take note that the head is lost for good."""
         self.failure = error
         self._kill_all()
-        self.ended.set()
+        self._end()
 
 
 def _memory() -> int:

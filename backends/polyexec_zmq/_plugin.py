@@ -1,4 +1,4 @@
-"""What makes the context `zmq`."""
+"""What makes the context `zmq`, and the commands that run a cluster."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from polyexec import hookimpl
 from polyexec.arguments import reject_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from polyexec import Context
 
-__all__ = ["polyexec_create_context"]
+__all__ = ["polyexec_cli_commands", "polyexec_create_context"]
 
 
 @hookimpl
@@ -24,4 +24,19 @@ def polyexec_create_context(name: str, options: Mapping[str, Any]) -> Context:
     return make_context(dict(options))
 
 
-_OPTIONS = ("address", "connection_file", "insecure", "reconnect_timeout", "ship")
+@hookimpl
+def polyexec_cli_commands() -> Sequence[Any]:
+    """Return the commands that run a cluster."""
+    from polyexec_zmq._cli import COMMANDS
+
+    return COMMANDS
+
+
+_OPTIONS = (
+    "address",
+    "connect_timeout",
+    "connection_file",
+    "insecure",
+    "reconnect_timeout",
+    "ship",
+)

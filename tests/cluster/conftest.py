@@ -1,17 +1,22 @@
-"""Each test of a cluster on several hosts has a network of its own."""
+"""Each test has a cluster of its own; of processes here, or on several hosts of a network."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster.commands import Commands, Peer
 from cluster.company import Company
 from cluster.hosts import Net, why_not
+from polyexec_zmq._keys import read_connection_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+collect_ignore_glob = ["test_*"] if sys.platform == "win32" else []
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,27 @@ def company(obstacle: str | None, tmp_path: Path) -> Iterator[Company]:
         company = Company(net, tmp_path)
         yield company
         company.close()
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Return what starts commands, all of which end with the test."""
+    tmp_path.chmod(0o700)
+    commands = Commands(tmp_path)
+    yield commands
+    commands.end()
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[Path], Peer]]:
+    """Return what connects with the keys of a connection file, and then says what it likes."""
+    made: list[Peer] = []
+
+    def connect(file: Path) -> Peer:
+        connection = read_connection_file(file)
+        made.append(Peer(connection.address, connection.credentials))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()

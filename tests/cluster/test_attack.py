@@ -1,0 +1,279 @@
+"""Attacks on a head: who has no key gets nowhere; who has one may hurt it no more than that.
+
+POLYEXEC_ATTACK_FRAMES says how many malformed frames come from a member.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cluster.commands import PATIENCE, Peer, until
+from cluster.errands import Canary
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._keys import Credentials, read_connection_file
+from polyexec_zmq._state import new_key_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cluster.commands import Command, Commands
+    from polyexec import Executor
+
+FRAMES = int(os.environ.get("POLYEXEC_ATTACK_FRAMES", "20000"))
+#: How many bytes a head may grow by in an attack.
+GROWTH = 32 << 20
+
+KINDS = sorted(
+    {value for name, value in vars(wire).items() if name.isupper() and isinstance(value, int)}
+    - {wire.BULK_VALUE}
+)
+#: Letters that are well-formed in part, so that more than the first look is put to the test.
+PARTS: list[bytes] = [
+    b"",
+    b"\0",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"what": 1}',
+    b'{"what": "workers"}',
+    b'{"what": "drain", "node": []}',
+    b'{"workers": 2}',
+    b'{"workers": -1}',
+    b'{"workers": "many"}',
+    b'{"workers": NaN}',
+    b"[" * 100_000,
+    b"\xff" * 8,
+    b"\0" * wire.JOB.size,
+    b"\xff" * wire.JOB.size,
+    b"\0" * wire.ANSWER.size,
+    wire.COUNT.pack(1),
+    wire.NUMBER.pack(1),
+    wire.PART.pack(1, 1 << 63),
+]
+
+
+@pytest.fixture
+def head(commands: Commands) -> Command:
+    """Return a head that has a node."""
+    head = commands.head()
+    commands.node()
+    return head
+
+
+@pytest.fixture
+def executor(commands: Commands, head: Command) -> Iterator[Executor]:
+    """Return an innocent's executor on the cluster, whose tasks ran before, and must run after."""
+    with commands.context() as context, context.Executor(2) as executor:
+        assert executor.submit(abs, -1).result(PATIENCE) == 1
+        yield executor
+        assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))
+    assert head.process.poll() is None
+    assert "Traceback" not in head.written()
+
+
+def _size(head: Command) -> int:
+    """Return how much memory a head has."""
+    pages = Path(f"/proc/{head.process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _address(commands: Commands) -> tuple[str, int]:
+    host, _, port = commands.address.removeprefix("tcp://").rpartition(":")
+    return host, int(port)
+
+
+def _unheard(peer: Peer) -> bool:
+    """Say hello, and return whether nothing comes back."""
+    try:
+        peer.sock.sndtimeo = 100
+        peer.hello()
+    except OSError:  # zmq.Again: the connection has ended
+        return True
+    return not peer.sock.poll(1000)
+
+
+@pytest.mark.usefixtures("executor")
+def test_without_a_key_nobody_is_heard(commands: Commands) -> None:
+    stranger = Peer(commands.address, None)
+    assert _unheard(stranger)
+    stranger.close()
+
+
+@pytest.mark.usefixtures("executor")
+def test_with_a_key_that_is_not_on_the_list_nobody_is_heard(
+    commands: Commands, head: Command
+) -> None:
+    server = read_connection_file(commands.connection_file).credentials.server_key
+    for _ in range(20):
+        stranger = Peer(commands.address, Credentials(server, *new_key_pair()))
+        assert _unheard(stranger) or True
+        stranger.close()
+    head.wait_for("refused a connection from 127.0.0.1")
+    assert len(commands.status()["clients"]) == 1
+
+
+@pytest.mark.usefixtures("executor")
+def test_with_a_listed_public_key_but_not_its_secret_one_nobody_is_heard(
+    commands: Commands,
+) -> None:
+    ours = read_connection_file(commands.connection_file).credentials
+    stranger = Peer(commands.address, ours._replace(secret_key=new_key_pair().secret))
+    assert _unheard(stranger)
+    stranger.close()
+
+
+@pytest.mark.usefixtures("executor")
+def test_a_scanner_of_ports_is_ignored(commands: Commands, head: Command) -> None:
+    before = _size(head)
+    noise = random.Random(5)
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE" + bytes(15) + b"\0" + bytes(31)
+    for data in (
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        noise.randbytes(100_000),
+        greeting,
+        greeting + b"\x06" + struct.pack(">Q", 1 << 62),
+        greeting + b"\x04\xc8\x05HELLO" + noise.randbytes(194),
+        greeting.replace(b"CURVE", b"NULL\0") + b"\x04\x19\x05READY",
+    ):
+        for _ in range(20):
+            with socket.create_connection(_address(commands)) as sock:
+                sock.sendall(data)
+    assert _size(head) - before < GROWTH
+
+
+def _flood(peer: Peer, head: Command, letters: Iterator[list[bytes]]) -> None:
+    """Send letters; return once the head has read them all."""
+    before = _size(head)
+    for letter in letters:
+        peer.sock.send_multipart(letter)
+        while peer.sock.poll(0):
+            peer.sock.recv_multipart()
+    peer.hello(member=99)
+    assert peer.receive(wire.WELCOME) or peer.receive(wire.TELL, 1)
+    assert _size(head) - before < GROWTH
+
+
+def _noise(count: int) -> Iterator[list[bytes]]:
+    noise = random.Random(7)
+    for number in range(count):
+        frames = [noise.randbytes(noise.randrange(30)) for _ in range(noise.randrange(1, 5))]
+        if number % 2:
+            head = wire.HEAD.pack(
+                noise.choice(KINDS), noise.choice([0, 1, 99]), noise.choice([0, 1])
+            )
+            frames[0] = head
+        if frames[0][:1] != bytes([wire.BYE]):
+            yield frames
+
+
+def test_malformed_frames_of_who_has_not_said_hello_are_dropped(
+    commands: Commands, head: Command, executor: Executor, peer: Callable[[Path], Peer]
+) -> None:
+    _flood(peer(commands.add_key("mallory")), head, _noise(FRAMES))
+    assert executor.submit(abs, -2).result(PATIENCE) == 2
+
+
+def test_malformed_frames_of_a_member_are_dropped_and_counted(
+    commands: Commands, head: Command, executor: Executor, peer: Callable[[Path], Peer]
+) -> None:
+    mallory = peer(commands.add_key("mallory"))
+    mallory.hello(member=77)
+    assert mallory.receive(wire.WELCOME)
+    before = _size(head)
+    for letter in _noise(FRAMES):
+        mallory.sock.send_multipart(letter)
+        while mallory.sock.poll(0):
+            mallory.sock.recv_multipart()
+    mallory.send(wire.ASK, wire.to_json({"what": "cpus"}), number=12345)
+    until(lambda: _told(mallory, 12345))
+    assert commands.status()["malformed"] > FRAMES / 10
+    assert _size(head) - before < GROWTH
+    head.wait_for("a letter of client")
+    assert head.written().count("makes no sense") < 200
+    assert executor.submit(abs, -2).result(PATIENCE) == 2
+
+
+def _told(peer: Peer, number: int) -> bool:
+    frames = peer.receive(wire.TELL, 1)
+    return frames is not None and wire.HEAD.unpack(frames[0])[2] == number
+
+
+@pytest.mark.usefixtures("executor")
+@pytest.mark.parametrize("role", ["client", "node"])
+def test_nothing_that_a_member_sends_is_unpickled_in_the_head(
+    commands: Commands, peer: Callable[[Path], Peer], role: str
+) -> None:
+    canary = commands.folder / "unpickled"
+    bomb = pickle.dumps(Canary(canary))
+    mallory = peer(commands.add_key("mallory"))
+    mallory.hello(member=77, role=role, stations=[])
+    assert mallory.receive(wire.WELCOME)
+    for kind in KINDS:
+        if kind == wire.BYE:
+            continue
+        for frames in ([bomb], [bomb, bomb], [b"{}", bomb], [b'{"workers": 1}', bomb, bomb]):
+            mallory.send(kind, *frames, number=1)
+    mallory.send(wire.OPEN, b'{"workers": 1, "env": {}}', bomb, number=2)
+    mallory.send(wire.FUNCTION, wire.COUNT.pack(1), bomb, number=2)
+    mallory.send(wire.ASK, wire.to_json({"what": "cpus"}), number=12345)
+    until(lambda: _told(mallory, 12345))
+    assert not canary.exists()
+
+
+@pytest.mark.usefixtures("executor")
+@pytest.mark.parametrize("role", ["client", "node"])
+def test_letters_that_are_right_in_part_hurt_nobody_else(
+    commands: Commands, peer: Callable[[Path], Peer], role: str
+) -> None:
+    mallory = peer(commands.add_key("mallory"))
+    mallory.hello(member=77, role=role, stations=[])
+    assert mallory.receive(wire.WELCOME)
+    for kind in KINDS:
+        for first in PARTS:
+            for second in PARTS[:4] + PARTS[-4:]:
+                if kind not in (wire.BYE, wire.HELLO):
+                    mallory.send(kind, first, second, second, number=1, peer=1)
+    mallory.send(wire.ASK, wire.to_json({"what": "cpus"}), number=12345)
+    until(lambda: _told(mallory, 12345))
+
+
+@pytest.mark.usefixtures("executor")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"member": 0},
+        {"member": 1 << 64},
+        {"member": "me"},
+        {"role": "head"},
+        {"role": []},
+        {"cpus": "many"},
+        {"cpus": -1},
+        {"cpus": 1 << 40},
+        {"stations": 1},
+        {"stations": [{}]},
+        {"stations": [{"client": 1, "executor": 1, "width": "x", "jobs": [], "answered": []}]},
+        {"stations": [{"client": 1, "executor": 1, "width": 1, "jobs": [-1], "answered": []}]},
+        {"name": "a\nb"},
+        {"name": 5},
+        {"packages": []},
+        {"resources": {"gpu": "one"}},
+    ],
+    ids=str,
+)
+def test_a_node_that_says_nonsense_of_itself_is_no_member(
+    commands: Commands, peer: Callable[[Path], Peer], changes: dict[str, Any]
+) -> None:
+    mallory = peer(commands.add_key("mallory"))
+    mallory.hello(**{"member": 77, "role": "node", "stations": [], **changes})
+    assert mallory.receive(wire.WELCOME, 1) is None
+    assert len(commands.status()["nodes"]) == 1
