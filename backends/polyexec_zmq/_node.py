@@ -109,10 +109,12 @@ class Node:
         self.line.start()
 
     def drain(self) -> None:
-        """Leave once what runs has ended."""
+        """Leave once what runs has ended, or the head has been out of reach for too long."""
         self._drains = True
         self.line.wake()
-        if not self.line.up and self._is_done():
+        with self._lock:
+            may_come_back = self._fence is not None
+        if not (self.line.up or may_come_back) and self._is_done():
             self.close()
 
     def close(self) -> None:
@@ -256,6 +258,7 @@ class Node:
         left = self._fence_after - (time.monotonic() - self.line.confirmed)
         if left <= 0:
             self._kill_all()
+            self._leave_if_draining()
             return
         timer = threading.Timer(left, lambda: self._fence_off(timer))
         timer.daemon = True
@@ -271,6 +274,14 @@ class Node:
             self._fence = None
             self._fenced = True
         self._kill_all()
+        self._leave_if_draining()
+
+    def _leave_if_draining(self) -> None:
+        """Leave if that is wanted, now that there is nothing left to tell."""
+        if self._drains:
+            self.left = True
+            self.line.close()
+            self._end()
 
     def _kill_all(self) -> None:
         """Kill all workers, for somebody else may be told to do what they do.

@@ -147,12 +147,25 @@ def test_a_killed_head_is_replaced_and_its_members_come_back(
 
 
 def test_a_node_without_a_head_leaves_when_told(commands: Commands) -> None:
-    head = commands.head()
+    head = commands.head("--lease", "4")
     node = commands.node()
     head.process.kill()
     node.wait_for("has lost its connection")
     node.signal(signal.SIGTERM)
     assert node.exit_code() == 0
+
+
+def test_a_node_that_drains_leaves_though_the_head_is_gone(
+    commands: Commands, tmp_path: Path
+) -> None:
+    head = commands.head("--lease", "4")
+    node = commands.node()
+    with commands.context(reconnect_timeout=0.5) as context, context.Executor(1) as executor:
+        _blocked(executor, tmp_path)
+        node.signal(signal.SIGTERM)
+        until(lambda: commands.status()["nodes"][0]["draining"])
+        head.process.kill()
+        assert node.exit_code() == 0
 
 
 def test_a_worker_joins_the_cluster_that_it_is_of(commands: Commands) -> None:
