@@ -67,8 +67,8 @@ def test_options_that_make_no_sense(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "missing command; there are: contexts, map"),
-        (("mpa",), "there is no command 'mpa'; there are: contexts, map"),
+        ((), "missing command; there are: contexts, drain, head, keys, map"),
+        (("mpa",), "there is no command 'mpa'; there are: contexts, drain, head, keys, map"),
         (("map",), "missing argument 'MODULE:FUNCTION' (see polyexec map --help)"),
     ],
 )
