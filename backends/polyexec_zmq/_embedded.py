@@ -154,7 +154,7 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
     if pidfd is not None:
         loop.watch(pidfd, lambda: False)
     # A program that has been stopped for a while has not gone; that would be told.
-    loop.head.watched = parent
+    loop.head.watched.add(parent)
     if os.getppid() == parent:
         loop.run()
     node.close()

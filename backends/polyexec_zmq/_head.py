@@ -67,8 +67,8 @@ class Head:
         self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
         self.inquiries: Inquiries = Inquiries(self)
         self.stopping: bool = False
-        #: The process that need not give signs of life, for whoever drives this watches it.
-        self.watched: int = 0
+        #: The processes that need not give signs of life, for whoever drives this watches them.
+        self.watched: set[int] = set()
         self.refused: int = 0
         self.malformed: int = 0
         self._complains_at = 0.0
@@ -409,7 +409,7 @@ class Head:
         if self._orphans and now - self._began > 2 * self.lease:
             self._drop_orphans()
         for member in list(self._by_id.values()):
-            if now - member.heard > self.lease and member.pid != self.watched:
+            if now - member.heard > self.lease and member.pid not in self.watched:
                 self._leave(member, f"nothing was heard of it for {self.lease:g} seconds")
             elif now - member.spoke > BEAT:
                 self._send_to(member, wire.letter(wire.PING))

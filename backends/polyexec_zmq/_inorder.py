@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.surroundings import Handling, handle_record
+from polyexec_zmq._logflow import SOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +26,22 @@ class InOrder:
         self._received = 0
         self._handled = 0
         self._calls: deque[tuple[int, Callable[[], object]]] = deque()
+        #: Up to which number each node's records are handled, and the node has been told so.
+        self._numbers: dict[int, int] = {}
+        self._told: dict[int, int] = {}
 
-    def handle(self, record: Any) -> None:
-        """Have a record handled."""
-        self.put(lambda: handle_record(bytes(record)))
+    def handle(self, node: int, number: int, record: Any) -> None:
+        """Have a node's record handled."""
+        self.put(lambda: self._handle_record(node, number, bytes(record)))
+
+    def _handle_record(self, node: int, number: int, record: bytes) -> None:
+        try:
+            handle_record(record)
+        finally:
+            with self._lock:
+                self._numbers[node] = number
+            if number - self._told.get(node, 0) >= SOME:
+                self._wake()
 
     def put(self, call: Callable[[], object]) -> None:
         """Have *call* called on the handlers' thread, as a record is handled."""
@@ -44,6 +57,14 @@ class InOrder:
                 wanted = bool(self._calls) and self._handled >= self._calls[0][0]
             if wanted:
                 self._wake()
+
+    def news(self) -> list[tuple[int, int]]:
+        """Return the nodes that should hear up to which number their records are handled."""
+        with self._lock:
+            numbers = list(self._numbers.items())
+        news = [each for each in numbers if each[1] - self._told.get(each[0], 0) >= SOME]
+        self._told.update(news)
+        return news
 
     def call(self, call: Callable[[], object]) -> None:
         """Call *call* once the records that have come are handled; at once if they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +84,7 @@ class HeadLoop:
     def house(self, line: InnerLine) -> None:
         """Have a node in this process, whose line that is."""
         self._inner = line
+        self.head.watched.add(os.getpid())
         self._poller.register(line.fileno(), zmq.POLLIN)
 
     def hand_over(self, rid: bytes, letter: list[Any]) -> None:

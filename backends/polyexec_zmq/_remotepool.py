@@ -295,6 +295,9 @@ class RemotePool:
                 self._unshare(gone)
             while self._ready and len(self._jobs) < MOST_JOBS and self._bytes < MOST_BYTES:
                 self._send_jobs(self._next_jobs())
+        for node, number in self._in_order.news():
+            frame = wire.NUMBER.pack(number)
+            self._hub.line.send(wire.letter(wire.HEARD, node, self._number or 0, frame))
         return self._acknowledge(wait)
 
     def _next_jobs(self) -> list[int]:
@@ -582,11 +585,14 @@ def _room(sizes: list[int]) -> list[memoryview]:
 #: What is done with letters, by their kind.
 _TAKES: Final[dict[int, Callable[[RemotePool, int, list[Any]], None]]] = {
     wire.ANSWERS: RemotePool._take_answers,
-    wire.RECORD: lambda pool, _, frames: pool._in_order.handle(frames[1]),
+    wire.RECORD: lambda pool, node, frames: pool._in_order.handle(
+        node, wire.NUMBER.unpack(frames[1])[0], frames[2]
+    ),
     wire.OUTPUT: lambda pool, _, frames: pool._take_output(frames),
     wire.STARTED: lambda pool, _, frames: pool._note_started(frames),
     wire.WITHDRAWN: lambda pool, _, frames: pool._note_withdrawn(frames),
     wire.LOST: RemotePool._note_lost,
     wire.EVENT: RemotePool._take_event,
-    wire.CLOSED: lambda pool, _, __: pool._note_closed(),
+    # Behind outcomes that wait for records, and would be told by nobody.
+    wire.CLOSED: lambda pool, _, __: pool._in_order.call(pool._note_closed),
 }

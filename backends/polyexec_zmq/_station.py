@@ -18,6 +18,7 @@ from polyexec.scheduling import Job
 from polyexec.serialization import LARGE
 from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, Lost, Parcel, Store
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._logflow import LogFlow
 from polyexec_zmq._remotebirth import RemoteBirth
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Station:
         self._unacknowledged: deque[tuple[int, list[Any], list[int]]] = deque()
         self._fatal: bytes | None = None
         self.closing: bool = False
+        self._log_flow = LogFlow(self._record)
         self.pool: LocalPool = LocalPool(
             max(self.width, 1),
             self,
@@ -79,7 +81,7 @@ class Station:
             max_tasks=spec["max_tasks"],
             max_memory=spec["max_memory"],
             idle_timeout=spec["idle_timeout"],
-            handle_record=self._record,
+            handle_record=self._log_flow.hand_in,
         )
 
     def _prepare(self, name: str) -> bytes:
@@ -239,6 +241,7 @@ class Station:
             for number in list(self.jobs):
                 if self._take_back(number):
                     self._out.append((wire.ANSWERS, number, wire.STOPPED, 0, 0, b""))
+            self._log_flow.end()
             self.pool.terminate(signal.Signals(signum))
         else:
             self.pool.stop()
@@ -247,6 +250,8 @@ class Station:
             threading.Thread(target=self._close, name="polyexec-closing", daemon=True).start()
 
     def _close(self) -> None:
+        self.pool.join()
+        self._log_flow.end()  # if a handler is stuck there
         self.pool.join()
         self._put((wire.CLOSED,))
         self._arguments.close()
@@ -283,6 +288,7 @@ class Station:
 
     def resend(self) -> None:
         """Send again what is not acknowledged."""
+        self._log_flow.forget()
         for _, letter, _ in self._unacknowledged:
             self._node.line.send(letter)
         if self._fatal is not None:
@@ -439,8 +445,8 @@ class Station:
         self._put((wire.EVENT, data))
         return data
 
-    def _record(self, record: bytes) -> None:
-        self._put((wire.RECORD, record))
+    def _record(self, number: int, record: bytes) -> None:
+        self._put((wire.RECORD, wire.NUMBER.pack(number), record))
 
 
 def _told(lost: Lost) -> dict[str, Any]:
@@ -462,6 +468,7 @@ _TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
     wire.FUNCTION: Station.learn,
     wire.RESEND: lambda station, _: station.resume(),
     wire.ACK: lambda station, frames: station.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
+    wire.HEARD: lambda station, frames: station._log_flow.heard(wire.NUMBER.unpack(frames[1])[0]),
     wire.WITHDRAW: lambda station, frames: station.withdraw(wire.unpack_numbers(frames[1])),
     wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),
     wire.UNSHARE: lambda station, frames: station.unshare(wire.unpack_numbers(frames[1])),

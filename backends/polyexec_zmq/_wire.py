@@ -41,7 +41,8 @@ For an executor; from a node to the program, if not said otherwise
     RETURNED   numbers of jobs that have not begun, and are for others; to the head
     LOST       JSON: how; then numbers of jobs; from the head. Number 0: for all executors
     EVENT      JSON: what became of a worker, or that there can be none
-    RECORD     a log record, pickled
+    RECORD     `NUMBER`: how much was logged so far; then the record, pickled
+    HEARD      `NUMBER` of the last record that was handled; from the program
     OUTPUT     JSON: who wrote it, and whether to stderr; then what was written
 
 For a large piece of data, whose number it is; between its owner and who wants it
@@ -101,13 +102,14 @@ LOST: Final = 34
 EVENT: Final = 35
 RECORD: Final = 36
 OUTPUT: Final = 37
+HEARD: Final = 38
 RETURNED: Final = 38
 PULL: Final = 50
 CHUNK: Final = 51
 DROP: Final = 52
 
 #: What the head passes on without a look at it.
-RELAYED: Final = frozenset({STARTED, EVENT, RECORD, OUTPUT, PULL, CHUNK, DROP})
+RELAYED: Final = frozenset({STARTED, EVENT, RECORD, HEARD, OUTPUT, PULL, CHUNK, DROP})
 
 #: Flags of a job: its call is a table of large data, it refers to shared objects, it has begun as
 #: far as its program knows.

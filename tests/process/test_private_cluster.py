@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +18,14 @@ import tasks
 from core.fakes import PATIENCE
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._head import Head
+from polyexec_zmq._logflow import MOST, LogFlow
+from polyexec_zmq._loop import HeadLoop
+from polyexec_zmq._node import Node
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from process.programs import Runner
 
@@ -159,12 +165,27 @@ def test_a_program_that_was_stopped_for_long_keeps_what_it_has() -> None:
         hello = {"role": "client", "member": number, "pid": pid, **versions()}
         letter = wire.letter(wire.HELLO, 0, 0, wire.to_json(hello))
         assert head.receive(bytes([number]), letter, 0.0, str) is None
-    head.watched = 7
+    head.watched.add(7)
     head.look(10 * head.lease)
     assert [member.pid for member in head.members.values()] == [7]
 
 
+def test_a_node_in_the_heads_process_need_not_give_signs_of_life(tmp_path: Path) -> None:
+    loop = HeadLoop(f"ipc://{tmp_path}/head", lease=1.0)
+    node = Node("", None, cpus=1, method="spawn", name="own", env={}, house=loop)
+    node.start()
+    loop._pump(0.0)
+    now = time.monotonic()
+    for beats in range(20):
+        loop.head.look(now + beats / 5)
+    assert [member.name for member in loop.head.nodes()] == ["own"]
+    node.close()
+    loop.close()
+    loop.context.destroy(linger=0)
+
+
 FORKS = """
+import logging
 import os
 import polyexec
 
@@ -202,3 +223,55 @@ with polyexec.get_context("zmq").Executor(2) as executor:
 """
     done = program.run(sys.executable, program.write(source))
     assert (done.stdout, done.stderr) == ("8\n", "")
+
+
+def test_records_wait_at_the_node_until_some_are_handled() -> None:
+    sent: queue.SimpleQueue[int] = queue.SimpleQueue()
+    flow = LogFlow(lambda number, _: sent.put(number))
+
+    def hand_in() -> None:
+        for _ in range(40):
+            flow.hand_in(bytes(100_000))
+
+    thread = threading.Thread(target=hand_in, daemon=True)
+    thread.start()
+    numbers = [sent.get(timeout=PATIENCE) for _ in range(11)]
+    assert numbers[-2] < MOST <= numbers[-1]
+    assert sent.empty()
+    flow.heard(numbers[0])
+    assert sent.get(timeout=PATIENCE) > numbers[-1]
+    flow.forget()  # what was on its way may have been lost with a connection
+    assert sent.get(timeout=PATIENCE) > numbers[-1]
+    flow.end()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_flood_of_records_comes_in_order_and_before_the_outcome(
+    cluster: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster.Executor(1) as executor:
+        executor.submit(tasks.log_many, "program", 5000).result(4 * PATIENCE)
+        assert caplog.messages == [f"many {number}" for number in range(5000)]
+
+
+def test_an_executor_ends_though_a_handler_is_stuck_in_a_flood(cluster: Any) -> None:
+    called, released = threading.Event(), threading.Event()
+
+    class Stuck(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            called.set()
+            released.wait(4 * PATIENCE)
+
+    handler = Stuck()
+    logging.getLogger("program").addHandler(handler)
+    try:
+        executor = cluster.Executor(1)
+        executor.submit(tasks.log_many, "program", 5000)
+        assert called.wait(PATIENCE)
+        executor.kill_workers()
+        executor.shutdown()
+    finally:
+        logging.getLogger("program").removeHandler(handler)
+        released.set()
+    cluster.close()

@@ -95,7 +95,7 @@ def ends(thread: threading.Thread) -> bool:
 def warm_up(name: str) -> None:
     """Do once what leaves threads and descriptors that stay."""
     with polyexec.get_context(name) as context, context.Executor(1) as executor:
-        executor.submit(int).result(PATIENCE)
+        executor.submit(len, bytes(1 << 20)).result(PATIENCE)  # large, as some libraries wait for
 
 
 def say(line: str) -> None:
