@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
@@ -43,3 +44,16 @@ def where(_: int) -> str:
 def same(value: Any) -> Any:
     """Return *value*."""
     return value
+
+
+def worked(number: int) -> tuple[int, str, bytes]:
+    """Return what depends on *number* alone, after a time that does; some of it is large."""
+    digest = hashlib.sha256(b"%d" % number).hexdigest()
+    time.sleep(int(digest[:2], 16) / 5000)  # what a task does that takes long
+    size = (1 << 21) if number % 100 == 0 else number % 1000
+    return number, digest, bytes([number % 251]) * size
+
+
+def with_data(number: int, data: bytes) -> tuple[int, str]:
+    """Return what depends on large *data*."""
+    return number, hashlib.sha256(data).hexdigest()

@@ -6,11 +6,12 @@ Each says a line for whatever the test waits for.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import resource
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,56 @@ def results(context: Any, size: int, tasks: int, **_: Any) -> None:
                 say("quarter")
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin
         say(json.dumps({"good": good, "grown": grown}))
+
+
+def chaos(context: Any, tasks: int, seconds: float, **_: Any) -> None:
+    """Run tasks for a time, and so many at least; say how they ended, all told."""
+    ends = bytearray()
+    faults: list[str] = []
+    retries = 0
+    waiting: deque[tuple[int, Any]] = deque()
+
+    def ended(number: int) -> None:
+        ends[number] += 1
+
+    def check(number: int, future: Any) -> int:
+        outcome = _outcome(future)
+        if outcome.get("result") != _expected(number):
+            faults.append(f"task {number}: {str(outcome)[:500]}")
+        return int(outcome.get("attempts", 1)) - 1
+
+    begin = time.monotonic()
+    with context.Executor(6) as executor:
+        options = executor.options(retries=1000)
+        number = 0
+        while number < tasks or time.monotonic() < begin + seconds:
+            ends.append(0)
+            if number % 100 == _LARGE:
+                future = options.submit(chores.with_data, number, bytes([number % 251]) * (2 << 20))
+            else:
+                future = options.submit(chores.worked, number)
+            future.add_done_callback(lambda _, number=number: ended(number))
+            waiting.append((number, future))
+            number += 1
+            while len(waiting) > _PENDING:
+                retries += check(*waiting.popleft())
+        say("submitted")
+        while waiting:
+            retries += check(*waiting.popleft())
+    faults += [f"task {n} ended {times} times" for n, times in enumerate(ends) if times != 1]
+    say(json.dumps({"tasks": number, "retries": retries, "faults": faults}))
+
+
+#: Which of each hundred tasks has large arguments, and how many are under way.
+_LARGE, _PENDING = 50, 500
+
+
+def _expected(number: int) -> tuple[Any, ...]:
+    digest = hashlib.sha256
+    if number % 100 == _LARGE:
+        return number, digest(bytes([number % 251]) * (2 << 20)).hexdigest()
+    size = (1 << 21) if number % 100 == 0 else number % 1000
+    return number, digest(b"%d" % number).hexdigest(), bytes([number % 251]) * size
 
 
 def join(context: Any, protocol: int | None = None, **_: Any) -> None:

@@ -43,12 +43,10 @@ class Pipe:
         if proxy.delay:
             await asyncio.sleep(proxy.delay)
         await proxy.flows[self._name].wait()
-        lost = min(proxy.to_drop, len(data))
-        proxy.to_drop -= lost
+        lost, proxy.to_drop = min(proxy.to_drop, len(data)), 0
+        self._writer.write(data[lost:])
         if lost:
-            self._writer.transport.abort()  # what is missing must not go unnoticed
-            raise ConnectionAbortedError
-        self._writer.write(data)
+            raise ConnectionAbortedError  # no TCP goes on after a gap
         await self._writer.drain()
 
 

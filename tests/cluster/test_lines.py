@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,7 +277,8 @@ def test_a_program_that_reads_nothing_makes_nobody_grow(company: Company) -> Non
 
 def memory_of(member: Member) -> int:
     """Return how many bytes a process had at most."""
-    lines = (line.split() for line in open(f"/proc/{member.pid}/status"))  # noqa: PTH123, SIM115
+    text = Path(f"/proc/{member.pid}/status").read_text()
+    lines = (line.split() for line in text.splitlines())
     return next(int(words[1]) << 10 for words in lines if words[0] == "VmHWM:")
 
 

@@ -7,11 +7,15 @@ connects to the gate, so the test knows that it runs; it goes on when the test a
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections import deque
 
 Address = tuple[str, int]
+
+#: The environment variable that names an address of this machine.
+HOST = "POLYEXEC_TESTING_HOST"
 
 
 class Gate:
@@ -19,7 +23,9 @@ class Gate:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        # The one that workers on other machines reach, if there are any.
+        host = os.environ.get(HOST, "127.0.0.1")
+        self._listener = socket.create_server((host, 0), backlog=512)
         self.address: Address = self._listener.getsockname()
         self._changed = threading.Condition()
         self._waiting: deque[socket.socket] = deque()
