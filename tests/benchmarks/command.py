@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import report, rows, runner
+from benchmarks import accounting, report, rows, runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for; return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    names = [row.name for row in rows.ROWS]
+    offered = rows.CLUSTER_ROWS if options.cluster else rows.ROWS
+    names = [row.name for row in offered]
     if unknown := set(options.rows).difference(names):
         parser.error(f"no row is called {unknown.pop()!r}; there are {', '.join(names)}")
     output = options.output or (None if options.rows else RESULTS)
-    chosen = [row for row in rows.ROWS if not options.rows or row.name in options.rows]
+    chosen = [row for row in offered if not options.rows or row.name in options.rows]
+    accounting.adopt_orphans()
     began = time.monotonic()
     results = {row.name: measure(row, options) for row in chosen}
     text = report.render(
@@ -36,10 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quick=options.quick,
         seconds=time.monotonic() - began,
         rounds=options.rounds,
+        cluster=options.cluster,
     )
     sys.stdout.write(text)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        before = output.read_text(encoding="utf-8") if output.exists() else ""
+        output.write_text(report.spliced(before, text), encoding="utf-8")
     return 0
 
 
@@ -68,12 +72,19 @@ def measure(row: Row, options: argparse.Namespace) -> Results:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Compare polyexec with other process pools.")
     names = ", ".join(row.name for row in rows.ROWS)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {names}; all by default")
+    others = ", ".join(row.name for row in rows.CLUSTER_ROWS)
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help=f"of {names}, or, with --cluster, of {others}; all by default",
+    )
+    parser.add_argument("--cluster", action="store_true", help="measure clusters, not pools")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
     parser.add_argument("--quick", action="store_true", help="fewer tasks, under two minutes")
     parser.add_argument(
         "--output",
         type=Path,
-        help=f"the Markdown file to write; {RESULTS.name} beside this one if all rows are run",
+        help=f"the Markdown file to write; {RESULTS.name} beside this one if all rows are run, of which the other report is kept",
     )
     return parser

@@ -6,10 +6,11 @@ import time
 
 def main(label: str, output: str, started: int) -> None:
     """Write how many seconds it took, from the interpreter's start and from the pool's."""
-    from benchmarks.candidates import POOLS, LackingError
+    from benchmarks.candidates import LackingError
+    from benchmarks.clusters import find
     from benchmarks.workload import same
 
-    kind, method = POOLS[label]
+    kind, method = find(label)
     try:
         began = time.monotonic_ns()
         pool = kind(method)

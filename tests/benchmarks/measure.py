@@ -16,7 +16,7 @@ def main(name: str, label: str, quick: str, output: str) -> None:
     from benchmarks import accounting, candidates, rows
 
     accounting.adopt_orphans()
-    row = next(row for row in rows.ROWS if row.name == name)
+    row = next(row for row in (*rows.ROWS, *rows.CLUSTER_ROWS) if row.name == name)
     variant = next(one for one in row.variants(bool(int(quick))) if one.label == label)
     values: Values
     try:

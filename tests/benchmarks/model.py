@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import candidates
+from benchmarks import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ LOKY = "loky"
 JOBLIB = "joblib"
 RAY = "ray"
 PEERS = (EXECUTOR, POOL, LOKY, JOBLIB, "mpire", "pebble")
-HEAVY = {EXECUTOR, LOKY, "mpire", "pebble", RAY}
+HEAVY = {EXECUTOR, LOKY, "mpire", "pebble", RAY, *clusters.PEERS}
 
 #: What one measurement gives: a number for each metric, or a sentence instead.
 Values = dict[str, "float | str"]
@@ -27,7 +27,7 @@ Values = dict[str, "float | str"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of a row's table, of *pool* in `candidates.POOLS` (the label's, if not given).
+    """One line of a row's table, of *pool*, as `clusters.find` knows it (the label's, if not given).
 
     *parameter*: the chunk size, where there is one.
     """
@@ -43,7 +43,7 @@ class Variant:
 
     def open(self) -> Candidate:
         """Make the pool."""
-        kind, method = candidates.POOLS[self.pool or self.label]
+        kind, method = clusters.find(self.pool or self.label)
         return kind(method, self.parameter)
 
 

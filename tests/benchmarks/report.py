@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from benchmarks.judging import Results
     from benchmarks.model import Aim, Metric, Row, Values
 
-__all__ = ["number", "ratio", "render"]
+__all__ = ["number", "ratio", "render", "spliced"]
 
 LIBRARIES = ("loky", "joblib", "mpire", "pebble", "ray", "numpy")
+CLUSTER_LIBRARIES = ("pyzmq", "distributed", "ipyparallel", "parsl", "ray", "numpy")
+TITLE, CLUSTER_TITLE = "# Benchmarks", "# Benchmarks of clusters"
 
 
 def render(
@@ -29,11 +31,21 @@ def render(
     quick: bool,
     seconds: float,
     rounds: int | None = None,
+    cluster: bool = False,
 ) -> str:
-    """Return the whole report."""
-    parts = [_head(quick=quick, seconds=seconds, rounds=rounds), _aims(rows, results)]
+    """Return the whole report, of pools or of clusters."""
+    head = _head(quick=quick, seconds=seconds, rounds=rounds, cluster=cluster)
+    parts = [head, _aims(rows, results)]
     parts += [_row(row, results[row.name]) for row in rows]
     return "\n\n".join(parts) + "\n"
+
+
+def spliced(text: str, new: str) -> str:
+    """Return *text*, the reports of pools and of clusters, with the *new* one in its place."""
+    pools, _, clusters = text.partition(f"{CLUSTER_TITLE}\n")
+    if new.startswith(f"{CLUSTER_TITLE}\n"):
+        return f"{pools.rstrip()}\n\n{new}".lstrip()
+    return f"{new}\n{CLUSTER_TITLE}\n{clusters}" if clusters else new
 
 
 def number(value: float | str) -> str:
@@ -55,13 +67,15 @@ def ratio(value: float) -> str:
     )
 
 
-def _head(*, quick: bool, seconds: float, rounds: int | None) -> str:
-    command = f"python tests/benchmarks/run.py{' --quick' if quick else ''}"
+def _head(*, quick: bool, seconds: float, rounds: int | None, cluster: bool) -> str:
+    command = f"python tests/benchmarks/run.py{' --cluster' if cluster else ''}"
+    command += " --quick" if quick else ""
     command += f" --rounds {rounds}" if rounds else ""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
-    python = f"Python {platform.python_version()}, {', '.join(_versions())}"
+    libraries = CLUSTER_LIBRARIES if cluster else LIBRARIES
+    python = f"Python {platform.python_version()}, {', '.join(_versions(libraries))}"
     return (
-        f"# Benchmarks\n\nWritten by `{command}` in {seconds:.0f} s: {system}, {python}.\n\n"
+        f"{CLUSTER_TITLE if cluster else TITLE}\n\nWritten by `{command}` in {seconds:.0f} s: {system}, {python}.\n\n"
         f"Every pool has {WORKERS} workers and is warm, unless said otherwise. Each measurement is "
         "a process of its own; the rounds go through all candidates in turn, and what is shown is "
         "the median of the rounds. Rates swing on machines that are shared: look at the ratios, "
@@ -71,8 +85,8 @@ def _head(*, quick: bool, seconds: float, rounds: int | None) -> str:
     ).rstrip()
 
 
-def _versions() -> Iterable[str]:
-    for name in LIBRARIES:
+def _versions(libraries: Iterable[str]) -> Iterable[str]:
+    for name in libraries:
         try:
             yield f"{name} {importlib.metadata.version(name)}"
         except importlib.metadata.PackageNotFoundError:
@@ -95,6 +109,8 @@ def _aim(row: Row, aim: Aim, results: Results) -> str:
     )
     met = [verdict.met for verdict in verdicts]
     said = "met" if all(met) else "met in part" if any(met) else "**missed**"
+    if all(verdict.reached is None for verdict in verdicts):
+        said = "not measured"
     return f"| {row.name} | {aim.text} | {reached} | {said} |"
 
 

@@ -67,7 +67,18 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     status = process.wait()
     with contextlib.suppress(OSError):  # what stayed in its session, if anything did
         os.killpg(process.pid, signal.SIGKILL)
+    _end_orphans()
     return status
+
+
+def _end_orphans() -> None:
+    """End what has left its session and outlived its parent: it is a child of ours by now."""
+    for pid in accounting.descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _environment() -> dict[str, str]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks.rows import data, durations, idling, quantity, simulated, starting, tiny
+from benchmarks.rows import (
+    clustered,
+    data,
+    durations,
+    encrypted,
+    heads,
+    idling,
+    quantity,
+    simulated,
+    starting,
+    tiny,
+)
 
-__all__ = ["ROWS"]
+__all__ = ["CLUSTER_ROWS", "ROWS"]
 
 ROWS = (
     *tiny.ROWS,
@@ -15,3 +26,6 @@ ROWS = (
     *quantity.ROWS,
     *simulated.ROWS,
 )
+
+#: Those of the cluster, which have a report of their own.
+CLUSTER_ROWS = (*clustered.ROWS, *encrypted.ROWS, *heads.ROWS)

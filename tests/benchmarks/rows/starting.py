@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchmarks.candidates import POOLS
 from benchmarks.model import EXECUTOR, OURS, Aim, Metric, Row, Values, Variant, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 METHODS = ("fork", "forkserver", "spawn")
 STANDARD = (EXECUTOR, f"{EXECUTOR}, forkserver", f"{EXECUTOR}, spawn")
@@ -14,14 +19,33 @@ def _never(variant: Variant, quick: bool) -> Values:  # noqa: FBT001
     raise AssertionError(f"{variant.label} is measured by first.py ({quick=})")
 
 
-ROWS = (
-    Row(
-        "first",
-        "The first result",
+def first_result(
+    name: str,
+    title: str,
+    variants: Callable[[bool], list[Variant]],
+    aims: tuple[Aim, ...],
+    limit: tuple[float, float],
+) -> Row:
+    """Return a row that `first.py` measures."""
+    return Row(
+        name,
+        title,
         "In a fresh interpreter: from its start, imports included, and from the pool's making "
         "(which imports the library).",
         (Metric("whole", "from the start", "s"), Metric("pool", "from the pool", "s")),
         _never,
+        variants,
+        aims,
+        rounds=(11, 3),
+        limit=limit,
+        program="first.py",
+    )
+
+
+ROWS = (
+    first_result(
+        "first",
+        "The first result",
         lambda quick: named(*OURS, *STANDARD) if quick else named(*POOLS),
         tuple(
             Aim(
@@ -34,8 +58,6 @@ ROWS = (
             for method, ours, standard in zip(METHODS, OURS, STANDARD, strict=True)
             for key, what in (("whole", "from the start"), ("pool", "from the pool"))
         ),
-        rounds=(11, 3),
         limit=(60.0, 20.0),
-        program="first.py",
     ),
 )

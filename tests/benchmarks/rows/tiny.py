@@ -48,7 +48,11 @@ def submit(variant: Variant, quick: bool) -> Values:  # noqa: FBT001 - see Row
 
 def latency(variant: Variant, quick: bool) -> Values:  # noqa: FBT001
     """Measure one call after the other."""
-    tasks = 1000 if quick else 5000
+    return latencies(variant, 1000 if quick else 5000)
+
+
+def latencies(variant: Variant, tasks: int) -> Values:
+    """Measure so many calls, one after the other."""
     pool = variant.open()
     warm(pool)
     times: list[float] = []
