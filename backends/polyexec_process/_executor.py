@@ -59,7 +59,7 @@ class ProcessExecutor(Executor, _Standard):
     chunk_seconds = 0.0003
 
     #: The names of its options.
-    takes = (
+    takes: tuple[str, ...] = (
         "env",
         "idle_timeout",
         "initargs",

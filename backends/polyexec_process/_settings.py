@@ -24,6 +24,7 @@ class Settings:
     idle_timeout: float | None
     breaks: bool
     propagation: Propagation | None
+    resources: Mapping[str, float]
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Settings:
@@ -42,6 +43,7 @@ class Settings:
             _seconds("idle_timeout", options.get("idle_timeout")),
             lost == "break",
             Propagation.of(options.get("propagate")),
+            dict(options.get("resources") or {}),
         )
 
     def initialize(self) -> None:

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec import ClusterError, Context, capabilities, get_context
 from polyexec.cpus import usable_cpus
@@ -23,6 +23,20 @@ RECONNECT_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
 
 
+class Joining(NamedTuple):
+    """Which cluster, and how it is joined: by contexts of one program that say the same, once.
+
+    *patience*: how many seconds waits go on without a head; *connect_timeout*: how many the first
+    connection may take. *resources* are those of a private cluster.
+    """
+
+    address: str | None
+    credentials: Credentials | None
+    patience: float = RECONNECT_TIMEOUT
+    connect_timeout: float = CONNECT_TIMEOUT
+    resources: tuple[tuple[str, int], ...] = ()
+
+
 class ZmqContext(Context):
     """Workers of the cluster at *address*, or of a private one."""
 
@@ -37,22 +51,15 @@ class ZmqContext(Context):
             capabilities.MULTI_HOST,
             capabilities.PRIORITIES,
             capabilities.PROPAGATE,
+            capabilities.RESOURCES,
             capabilities.SURROUNDINGS,
         }
     )
 
-    def __init__(
-        self,
-        address: str | None = None,
-        credentials: Credentials | None = None,
-        patience: float = RECONNECT_TIMEOUT,
-        options: dict[str, Any] | None = None,
-        *,
-        connect_timeout: float = CONNECT_TIMEOUT,
-    ) -> None:
+    def __init__(self, joining: Joining, options: dict[str, Any] | None = None) -> None:
         super().__init__()
         self._options = options or {}
-        self._named = (address, credentials, patience, connect_timeout)
+        self.joining: Joining = joining
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuilt, (self._options,))
@@ -60,7 +67,7 @@ class ZmqContext(Context):
     @property
     def cluster(self) -> Cluster:
         """Its cluster: another one in a forked child, and after `close`."""
-        return _clusters.join(self, *self._named)
+        return _clusters.join(self)
 
     def hub(self) -> Hub:
         """Return the connection to the cluster, which begins at the first call."""
@@ -72,14 +79,10 @@ class ZmqContext(Context):
 
     def default_workers(self) -> int:
         """Return how many workers an executor has if not told: as many as there are CPUs."""
-        if self._named[0] is None:
+        if self.joining.address is None:
             return usable_cpus()
         self.hub().connect()
         return max(int(self.hub().ask({"what": "cpus"})), 1)
-
-    def wanted_workers(self, count: int) -> int:
-        """Return how many workers an executor of *count* asks for."""
-        return count
 
     def close(self) -> None:
         """Leave the cluster, if no other context uses it; end it, if it is private.
@@ -92,17 +95,8 @@ class ZmqContext(Context):
 class Cluster:
     """One cluster, as this program has it: the connection, and the process of a private one."""
 
-    def __init__(
-        self,
-        address: str | None,
-        credentials: Credentials | None,
-        patience: float,
-        connect_timeout: float,
-    ) -> None:
-        self.address: str | None = address
-        self._credentials = credentials
-        self._patience = patience
-        self._connect_timeout = connect_timeout
+    def __init__(self, joining: Joining) -> None:
+        self._joining = joining
         self._lock = threading.RLock()
         self._hub: Hub | None = None
         self._embedded: Embedded | None = None
@@ -120,20 +114,16 @@ class Cluster:
         return self.hub()
 
     def _open(self) -> Hub:
-        if self.address is not None:
-            hub = Hub(
-                self.address,
-                self._credentials,
-                self._patience,
-                connect_timeout=self._connect_timeout,
-            )
+        address, credentials, patience, connect_timeout, resources = self._joining
+        if address is not None:
+            hub = Hub(address, credentials, patience, connect_timeout=connect_timeout)
             hub.connect()
             return hub
         try:
-            self._embedded = Embedded(usable_cpus(), "forkserver", {})
+            self._embedded = Embedded(usable_cpus(), "forkserver", dict(resources))
         except OSError as error:
             raise ClusterError(f"no private cluster could be started: {error}") from error
-        hub = Hub(self._embedded.address, None, self._patience, self._embedded)
+        hub = Hub(self._embedded.address, None, patience, self._embedded)
         hub.start()
         return hub
 
@@ -164,31 +154,24 @@ class Clusters:
         self._lock = threading.RLock()
         self._clusters: dict[Any, Cluster] = {}
 
-    def join(
-        self,
-        context: ZmqContext,
-        address: str | None,
-        credentials: Credentials | None,
-        patience: float,
-        connect_timeout: float,
-    ) -> Cluster:
+    def join(self, context: ZmqContext) -> Cluster:
         """Return the cluster, for *context* to use."""
         with self._lock:
-            key = (address, credentials, patience, connect_timeout)
-            cluster = self._clusters.setdefault(key, Cluster(*key))
+            key = context.joining
+            cluster = self._clusters.setdefault(key, Cluster(key))
             cluster.users.add(context)
             return cluster
 
     def leave(self, context: ZmqContext) -> None:
         """Take note that *context* uses its cluster no more."""
         with self._lock:
-            cluster = self._clusters.get(context._named)
+            cluster = self._clusters.get(context.joining)
             if cluster is None or context not in cluster.users:
                 return
             cluster.users.discard(context)
             gone = not cluster.users
             if gone:
-                del self._clusters[context._named]
+                del self._clusters[context.joining]
         if gone:
             cluster.close()
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_process.engine import current_directory, interpreter_command, watch_process
 
@@ -34,23 +34,24 @@ _STDERR: Final = 2
 class Embedded:
     """The process, as its program sees it; *cpus* is how many workers it is good for."""
 
-    def __init__(self, cpus: int, method: str, extra: Mapping[str, str]) -> None:
+    def __init__(self, cpus: int, method: str, resources: Mapping[str, int]) -> None:
         folder = tempfile.gettempdir()
         if not folder.isascii() or len(folder) > _LONGEST_PATH:
             folder = "/tmp"  # noqa: S108 - a folder of our own is made in it
         self.folder: str = tempfile.mkdtemp(prefix="polyexec-", dir=folder)
         self.address: str = f"ipc://{self.folder}/head"
         self._sock, theirs = socket.socketpair()
-        arguments = (theirs.fileno(), os.getpid(), self.folder, cpus, method)
+        arguments = (theirs.fileno(), os.getpid(), self.folder)
+        node = {"cpus": cpus, "method": method, "resources": dict(resources)}
         path = [entry or current_directory() or "" for entry in sys.path]
         source = f"import sys; sys.path[:] = {path!r}; "
-        source += f"from polyexec_zmq._embedded import main; main(*{arguments!r})"
+        source += f"from polyexec_zmq._embedded import main; main(*{arguments!r}, **{node!r})"
         theirs.set_inheritable(True)
         try:
             self.pid: int = os.posix_spawn(
                 sys.executable,
                 interpreter_command(sys.executable, source),
-                {**os.environ, **extra},
+                dict(os.environ),
                 setsigmask=(),
                 setsigdef=(signal.SIGINT,),
             )
@@ -106,7 +107,7 @@ class Embedded:
         self._sock.close()
 
 
-def main(fd: int, parent: int, folder: str, cpus: int, method: str) -> None:
+def main(fd: int, parent: int, folder: str, **options: Any) -> None:
     """Be the head and the node of the process *parent*, until that is gone."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -117,12 +118,12 @@ def main(fd: int, parent: int, folder: str, cpus: int, method: str) -> None:
     os.close(null)
     try:
         with socket.socket(fileno=fd) as sock:
-            _serve(sock, parent, folder, cpus, method)
+            _serve(sock, parent, folder, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str) -> None:
+def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, Any]) -> None:
     from polyexec_zmq._loop import HeadLoop
     from polyexec_zmq._node import Node
     from polyexec_zmq._orphans import INIT, reap_orphans
@@ -139,12 +140,11 @@ def _serve(sock: socket.socket, parent: int, folder: str, cpus: int, method: str
     node = Node(
         address,
         None,
-        cpus=cpus,
-        method=method,
         name="embedded",
         env={ADDRESS: address},
         house=loop,
         tell=tell,
+        **options,
     )
     node.start()
     if parent == INIT:

@@ -6,37 +6,49 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from polyexec_process.engine import ProcessExecutor, birth
+from polyexec_zmq._family import PoolFamily, needs_of
 from polyexec_zmq._remotepool import RemotePool
 
 if TYPE_CHECKING:
     from polyexec_process.engine import Engine, Settings
     from polyexec_zmq._context import ZmqContext
+    from polyexec_zmq._family import Needs
 
 
 class ZmqExecutor(ProcessExecutor):
     """An executor whose workers are those of a cluster's nodes, as many as *max_workers* of them.
 
-    Options as for executors on processes.
+    Options as for executors on processes, and *resources*: what tasks need that do not say, by name
+    and number.
     """
 
     context: ZmqContext
     chunk_seconds = 0.001
+    takes: tuple[str, ...] = (*ProcessExecutor.takes, "resources")
+
+    def __init__(self, context: ZmqContext, max_workers: int | None = None, **options: Any) -> None:
+        # One that is not told how many it has grows with its cluster, if that can.
+        self._grows = max_workers is None and context.joining.address is not None
+        super().__init__(context, max_workers, **options)
 
     def _open_pool(self, settings: Settings) -> Engine:
         spec = {
-            "workers": self.context.wanted_workers(self._max_workers),
+            "workers": None if self._grows else self._max_workers,
             "env": dict(settings.env),
             "max_tasks": settings.max_tasks,
             "max_memory": settings.max_memory,
             "idle_timeout": settings.idle_timeout,
         }
-        # Born in the node's way, whatever that is; with the share of its CPUs that it says.
-        self._remote = RemotePool(
-            self.context.hub(),
-            self._crew,
-            spec,
-            lambda: pickle.dumps(birth(settings, "", "forkserver", 1)),
-        )
+
+        def birth_of_workers() -> bytes:
+            # In the node's way, whatever that is; with the share of its CPUs that it says.
+            return pickle.dumps(birth(settings, "", "forkserver", 1))
+
+        def open_pool(needs: Needs) -> RemotePool:
+            own = {**spec, "needs": dict(needs)}
+            return RemotePool(self.context.hub(), self._crew, own, birth_of_workers)
+
+        self._remote = PoolFamily(open_pool, needs_of(settings.resources))
         return self._remote
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature

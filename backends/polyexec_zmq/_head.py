@@ -19,7 +19,7 @@ from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED, check, check_spec
 from polyexec_zmq._inquiries import Inquiries
 from polyexec_zmq._members import HeadMember
-from polyexec_zmq._placement import spread
+from polyexec_zmq._placing import Placing
 from polyexec_zmq._rate import Rate
 from polyexec_zmq._versions import difference
 from polyexec_zmq._work import Work
@@ -65,6 +65,7 @@ class Head:
         if journal is not None:
             self._awaited, self._before = journal.read()
         self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
+        self._placing = Placing()
         self.inquiries: Inquiries = Inquiries(self)
         self.stopping: bool = False
         #: The processes that need not give signs of life, for whoever drives this watches them.
@@ -226,6 +227,8 @@ class Head:
             self._journal.add(node.id)
         logger.info("node %s on %s joined, with %d CPUs", node.name, node.host, node.cpus)
         self._forget_orphans(node)
+        if not again:
+            self._placing.joined(node)
         told = {(each["client"], each["executor"]): each for each in hello["stations"]}
         for key, station in told.items():
             work = self.works.get(key)
@@ -234,7 +237,7 @@ class Head:
             elif node.id in work.windows:
                 work.resume(node.id, station["jobs"], station["answered"])
             else:
-                work.claim(node.id, station["width"], station["jobs"], station["answered"])
+                self._claim(work, node.id, station)
         for key, work in self.works.items():
             if again and key not in told and node.id in work.windows:
                 work.resume(node.id, (), ())  # what it was sent has not arrived
@@ -243,6 +246,10 @@ class Head:
         if node.draining:
             self._dismiss(node)
         self._place_all()
+
+    def _claim(self, work: Work, node: int, station: dict[str, Any]) -> None:
+        self._placing.claimed(work, node, station)
+        work.claim(node, station["width"], station["jobs"], station["answered"])
 
     def _vouch(self, node: int, told: Mapping[tuple[int, int], dict[str, Any]]) -> None:
         """Take a node that is back at its word about what another head had sent it."""
@@ -276,6 +283,7 @@ class Head:
             for work in list(self.works.values()):
                 self._node_lost_work(member, work, why)
             self._forget_orphans(member)
+            self._placing.left(member)
             self.inquiries.left(member)
             self._place_all()
         else:
@@ -299,6 +307,7 @@ class Head:
     def _forget(self, work: Work) -> None:
         if self.works.pop((work.client, work.number), None) is not None:
             self._done_before += work.done
+        self._placing.release(work)
         self._dirty.discard(work)
         self._crowded.discard(work)
 
@@ -309,8 +318,7 @@ class Head:
 
     def _place(self, work: Work) -> None:
         if work.closing is None:
-            cpus = {node.id: node.cpus for node in self.nodes() if not node.draining}
-            work.place(spread(work.wanted, cpus))
+            self._placing.place(work, self.nodes())
             self._dirty.add(work)
 
     # -- what programs tell ------------------------------------------------------------------------
@@ -353,7 +361,7 @@ class Head:
         self.works[member.id, number] = work
         for node, station in self._orphans.pop((member.id, number), {}).items():
             if node in self._by_id:
-                work.claim(node, station["width"], station["jobs"], station["answered"])
+                self._claim(work, node, station)
         self._place(work)
 
     def _closed(self, work: Work) -> None:
@@ -397,7 +405,12 @@ class Head:
             work.dispatch()
             if len(work.windows) > 1:
                 self._crowded.add(work)
+        needing = any(work.needs for work in self._dirty)
         self._dirty.clear()
+        if needing and self._placing.review(self.works.values(), self.nodes()):
+            for work in self.works.values():
+                if work.needs:
+                    work.dispatch()
 
     def look(self, now: float) -> float:
         """Do what is due; return after how many seconds to come back."""

@@ -6,8 +6,9 @@ import importlib
 import os
 from typing import Any
 
-from polyexec_zmq._context import CONNECT_TIMEOUT, RECONNECT_TIMEOUT, ZmqContext
+from polyexec_zmq._context import CONNECT_TIMEOUT, RECONNECT_TIMEOUT, Joining, ZmqContext
 from polyexec_zmq._embedded import ADDRESS
+from polyexec_zmq._family import needs_of
 from polyexec_zmq._keys import Credentials, check_folder, read_connection_file
 
 #: The environment variable that names the file of address and keys.
@@ -23,7 +24,14 @@ def make_context(options: dict[str, Any]) -> ZmqContext:
     for module in options.get("ship", ()):
         _ship(module)
     address, credentials = where(options)
-    return ZmqContext(address, credentials, patience, options, connect_timeout=connect_timeout)
+    resources = needs_of(options.get("resources") or {})
+    if resources and address is not None:
+        raise ValueError(
+            f"resources are a private cluster's; the nodes of the one at {address} have their own: "
+            "`polyexec node --tag`"
+        )
+    joining = Joining(address, credentials, patience, connect_timeout, resources)
+    return ZmqContext(joining, options)
 
 
 def where(options: dict[str, Any]) -> tuple[str | None, Credentials | None]:

@@ -38,5 +38,6 @@ _OPTIONS = (
     "connection_file",
     "insecure",
     "reconnect_timeout",
+    "resources",
     "ship",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,15 @@ class RemoteBirth:
     start_method: str
     cpus: int
     birth: bytes
+    #: Environment variables that are this worker's alone.
+    env: dict[str, str] = field(default_factory=dict)
     #: Where its streams are connected to, and who it is there.
     output: tuple[str, dict[str, Any]] | None = None
     initializer: bytes | None = field(default=None, init=False)
 
     def settle(self) -> None:
         """Have this process look as one that multiprocessing started."""
+        os.environ.update(self.env)
         birth: Birth = pickle.loads(self.birth)
         birth.name, birth.start_method, birth.cpus = self.name, self.start_method, self.cpus
         birth.settle()

@@ -20,6 +20,7 @@ from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, 
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._logflow import LogFlow
 from polyexec_zmq._remotebirth import RemoteBirth
+from polyexec_zmq._units import WorkerUnits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +58,8 @@ class Station:
         self.width: int = spec["width"]
         self._birth = birth
         self._cpus = max(node.cpus // max(self.width, 1), 1)
+        self._workers_units = WorkerUnits(spec.get("needs", {}))
+        self._set_units(spec.get("units", {}))
         self.jobs: dict[int, Job] = {}
         self._functions: dict[int, bytes] = {}
         self._blobs: dict[int, Blob] = {}
@@ -88,7 +91,13 @@ class Station:
         address = self._node.output_address
         about = {"client": self.client, "executor": self.number}
         output = None if address is None else (address, about)
-        return pickle.dumps(RemoteBirth(name, self._node.method, self._cpus, self._birth, output))
+        env = self._workers_units.give(name, [link.name for link in self.pool.links.values()])
+        method = self._node.method
+        return pickle.dumps(RemoteBirth(name, method, self._cpus, self._birth, env, output))
+
+    def _set_units(self, units: dict[str, list[int]]) -> None:
+        self._units = units
+        self._workers_units.set(units)
 
     def output(self, about: dict[str, Any], lines: bytes) -> None:
         """Send on what a worker has written."""
@@ -104,9 +113,10 @@ class Station:
         if takes is not None:
             takes(self, frames)
 
-    def resize(self, width: int) -> None:
-        """Have so many workers."""
+    def resize(self, width: int, units: dict[str, list[int]]) -> None:
+        """Have so many workers, and these units for them."""
         self.width = width
+        self._set_units(units)
         if not width:
             self.recall(len(self.jobs))
         self.pool.resize(width)
@@ -276,6 +286,7 @@ class Station:
             "client": self.client,
             "executor": self.number,
             "width": self.width,
+            "units": self._units,
             "jobs": jobs,
             "answered": answered,
         }
@@ -473,6 +484,6 @@ _TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
     wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),
     wire.UNSHARE: lambda station, frames: station.unshare(wire.unpack_numbers(frames[1])),
     wire.RECALL: lambda station, frames: station.recall(_count(frames)),
-    wire.RESIZE: lambda station, frames: station.resize(_count(frames)),
+    wire.RESIZE: lambda station, frames: station.resize(_count(frames), wire.from_json(frames[2])),
     wire.CLOSE: lambda station, frames: station.close(_count(frames)),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
@@ -47,6 +48,9 @@ class Work:
         #: Whether its program has told all that it has to tell a new head.
         self._resumed: bool = not spec.get("again")
         self.wanted: int | None = spec["workers"]
+        #: What each of its workers must have, and which of that they have, by node.
+        self.needs: dict[str, int] = spec.get("needs", {})
+        self._units: Mapping[int, Mapping[str, list[int]]] = {}
         #: The signal that its workers are ended by, None while it is in use.
         self.closing: int | None = None
         self.scheduler: Scheduler = Scheduler()
@@ -71,15 +75,36 @@ class Work:
 
     # -- places ------------------------------------------------------------------------------------
 
-    def place(self, widths: Mapping[int, int]) -> None:
-        """Have so many workers on each node."""
+    @property
+    def useful(self) -> int:
+        """How many workers it could use."""
+        jobs = len(self.jobs)
+        return jobs if self.wanted is None else min(jobs, self.wanted)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self.jobs
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it could use more workers than it has."""
+        have = sum(window.width for window in self.windows.values())
+        return bool(self.scheduler.ready) and have < self.useful
+
+    def place(
+        self,
+        widths: Mapping[int, int],
+        units: Mapping[int, Mapping[str, list[int]]] = MappingProxyType({}),
+    ) -> None:
+        """Have so many workers on each node, and these units for them."""
+        self._units = units
         for node, width in widths.items():
             window = self.windows.get(node)
             if window is None:
                 self.windows[node] = self.scheduler.add_site(node, width)
                 self._taught[node] = set()
-                spec = wire.to_json({**self.spec, "width": width})
-                self._send(node, self._letter(wire.OPEN, spec, self._birth))
+                self._open(node, width)
             elif window.width != width:
                 self._resize(window, width)
         for node, window in self.windows.items():
@@ -88,7 +113,16 @@ class Work:
 
     def _resize(self, window: SiteWindow, width: int) -> None:
         self.scheduler.resize_site(window, width)
-        self._send(window.worker, self._letter(wire.RESIZE, wire.COUNT.pack(width)))
+        self._send_width(window.worker, width)
+
+    def _open(self, node: int, width: int) -> None:
+        units = self._units.get(node, {})
+        spec = wire.to_json({**self.spec, "width": width, "units": units})
+        self._send(node, self._letter(wire.OPEN, spec, self._birth))
+
+    def _send_width(self, node: int, width: int) -> None:
+        units = wire.to_json(self._units.get(node, {}))
+        self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(width), units))
 
     def resume(self, node: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take up again with a node that had been out of reach, and has these jobs."""
@@ -101,9 +135,8 @@ class Work:
         self._requeue(window, list(missing))
         self._take_over(window, held - known)
         # What it may not have heard.
-        spec = wire.to_json({**self.spec, "width": window.width})
-        self._send(node, self._letter(wire.OPEN, spec, self._birth))
-        self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(window.width)))
+        self._open(node, window.width)
+        self._send_width(node, window.width)
         self._ask_again(node, known)
 
     def _see_to_asked(self, numbers: Iterable[int]) -> None:
