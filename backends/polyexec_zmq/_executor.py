@@ -40,13 +40,16 @@ class ZmqExecutor(ProcessExecutor):
             "idle_timeout": settings.idle_timeout,
         }
 
+        # None of this may keep the executor alive: it ends when nobody uses it any more.
+        context, crew = self.context, self._crew
+
         def birth_of_workers() -> bytes:
             # In the node's way, whatever that is; with the share of its CPUs that it says.
             return pickle.dumps(birth(settings, "", "forkserver", 1))
 
         def open_pool(needs: Needs) -> RemotePool:
             own = {**spec, "needs": dict(needs)}
-            return RemotePool(self.context.hub(), self._crew, own, birth_of_workers)
+            return RemotePool(context.hub(), crew, own, birth_of_workers)
 
         self._remote = PoolFamily(open_pool, needs_of(settings.resources))
         return self._remote
