@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 #: How many seconds nodes may take to answer.
 _PATIENCE: Final = 5.0
+#: How many seconds pass until a head that is to stop does so: what a connection has brought is lost
+#: if it ends before that was read.
+_FAREWELL: Final = 0.2
 
 
 class _Inquiry:
@@ -34,8 +37,7 @@ class Inquiries:
         self._head = head
         self._numbers = itertools.count(1)
         self._open: dict[int, _Inquiry] = {}
-        # Not at once: what a connection has brought is lost if it ends before that was read.
-        self._stops = False
+        self._stops_at: float | None = None
 
     def ask(self, member: HeadMember, number: int, question: dict[str, Any]) -> None:
         """Answer a member's question, now or later."""
@@ -50,7 +52,7 @@ class Inquiries:
             self._tell(member.id, number, self._drain(member, question.get("node")))
         elif what == "stop":
             self._tell(member.id, number, {})
-            self._stops = True
+            self._stops_at = time.monotonic() + _FAREWELL
         else:
             self._tell(member.id, number, {"error": f"there is no question {what!r}"})
 
@@ -86,7 +88,7 @@ class Inquiries:
 
     def look(self, now: float) -> None:
         """Answer what nodes have had time enough for."""
-        if self._stops:
+        if self._stops_at is not None and now > self._stops_at:
             self._head.stop()
         for number, inquiry in list(self._open.items()):
             if now > inquiry.ends:

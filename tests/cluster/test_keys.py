@@ -11,9 +11,10 @@ import pytest
 import zmq
 from zmq.utils import z85
 
+from polyexec import ClusterError
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._doorkeeper import Doorkeeper
-from polyexec_zmq._keys import read_connection_file, write_private
+from polyexec_zmq._keys import check_folder, read_connection_file, write_private
 from polyexec_zmq._state import StateFolder, new_key_pair
 
 if TYPE_CHECKING:
@@ -166,6 +167,19 @@ def test_a_private_file_does_not_take_over_one_that_others_can_read(tmp_path: Pa
     trap.touch(0o644)
     write_private(tmp_path / "keys", "secret")
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o600
+
+
+def test_a_connection_file_of_somebody_else_is_refused(
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.owner()
+    monkeypatch.setattr(os, "getuid", lambda: state.path.stat().st_uid + 1)
+    with pytest.raises(ClusterError, match="is not yours"):
+        read_connection_file(state.connection_file)
+    with pytest.raises(ClusterError, match="or it is not yours"):
+        StateFolder(state.path)
+    with pytest.raises(ClusterError, match="or it is not yours"):
+        check_folder(f"ipc://{state.path}/sock")
 
 
 # -- the doorkeeper --------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def test_a_cluster_runs_tasks_until_it_is_stopped(commands: Commands) -> None:
     head = commands.head()
     node = commands.node("--name", "first", "--tag", "gpu=1")
     with commands.context() as context, context.Executor(2) as executor:
-        assert sum(executor.map(abs, range(-100, 0))) == 5050
+        assert list(executor.map(abs, range(-100, 0))) == list(range(100, 0, -1))
         (told,) = commands.status()["executors"]
         assert told["done"] >= 1
     table = commands.ask("status").stdout
