@@ -107,11 +107,11 @@ class Cluster:
         with self._lock:
             if self._hub is not None and self._hub.failure is None:
                 return self._hub
-            hub, embedded, self._embedded = self._hub, self._embedded, None
-            self._hub = self._open()
+            hub, embedded = self._hub, self._embedded
+            new = self._hub = self._open()
         # Without the lock: what was called back for the old one's loss may wait for the new one.
         _end(hub, embedded, lost=True)
-        return self.hub()
+        return new
 
     def _open(self) -> Hub:
         address, credentials, patience, connect_timeout, resources = self._joining
