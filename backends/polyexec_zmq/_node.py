@@ -153,12 +153,13 @@ class Node:
         if fence is not None:
             fence.cancel()
         self._fence_after = welcome["fence"]
-        self._incarnation = welcome["incarnation"]
         if welcome["stale"]:
             self._kill_all()
         if welcome["stale"] or fenced:
             assert isinstance(self.line, Line)
             self.line.again()  # the head has been told of what there is no more
+            return
+        self._incarnation = welcome["incarnation"]
         for station in self._stations.values():
             station.resend()
         self.incoming.resume()
@@ -289,9 +290,10 @@ class Node:
         With another number it is another node from now on, of which nobody expects anything.
         """
         with self._lock:
-            self.member = new_member()
-            self._incarnation = None
             stations, self._stations = list(self._stations.values()), {}
+            if stations:
+                self.member = new_member()
+                self._incarnation = None
         for station in stations:
             station.close(signal.SIGKILL)
         for station in stations:

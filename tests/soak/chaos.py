@@ -67,7 +67,7 @@ class Attacker:
 
     def _kill_worker(self) -> None:
         node = self._nodes[self._random.choice(NODES)]
-        workers = descendants(node.pid)
+        workers = workers_of(node.pid)
         if workers:
             with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(self._random.choice(workers), signal.SIGKILL)
@@ -100,21 +100,14 @@ class Attacker:
         time.sleep(self._random.uniform(0, most))  # what lasts is part of the chaos
 
 
-def descendants(pid: int) -> list[int]:
-    """Return the processes that descend from a node and may be workers: those without children."""
+def workers_of(node: int) -> list[int]:
+    """Return a node's workers: what its children have started, which start others."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             parent = int(path.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(path.parent.name))
-    found, todo = [], list(children.get(pid, ()))
-    while todo:
-        each = todo.pop()
-        below = children.get(each, [])
-        todo += below
-        if not below:
-            found.append(each)
-    return found
+    return [worker for starter in children.get(node, ()) for worker in children.get(starter, ())]
 
 
 def run(asked: argparse.Namespace, company: Company) -> bool:

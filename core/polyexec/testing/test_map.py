@@ -52,6 +52,9 @@ def test_map_pulls_a_bounded_distance_ahead(
             pulled += 1
             yield number
 
+    # All workers are there then: while one is still being born that has the first item, the others
+    # may go on.
+    patiently(list, executor.map(tasks.square, range(200), chunksize=1))
     results = executor.map(tasks.square, inputs())
     patiently(next, results)
     assert pulled < 5_000
