@@ -140,9 +140,11 @@ class Parsl(Candidate):
 
     def open(self) -> None:
         """Start the kernel."""
+        from pathlib import Path
+
         self.parsl = library("parsl")
         # It looks for its own programs there.
-        os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         provider = library("parsl.providers").LocalProvider(
             init_blocks=1, min_blocks=1, max_blocks=1
         )

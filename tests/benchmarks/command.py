@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        help=f"the Markdown file to write; {RESULTS.name} beside this one if all rows are run, of which the other report is kept",
+        help=f"the Markdown file to write, but for its other report; {RESULTS.name} beside this "
+        "one if all rows are run",
     )
     return parser

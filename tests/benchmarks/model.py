@@ -27,7 +27,7 @@ Values = dict[str, "float | str"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of a row's table, of *pool*, as `clusters.find` knows it (the label's, if not given).
+    """One line of a row's table, of *pool* in `clusters.find` (the label's, if not given).
 
     *parameter*: the chunk size, where there is one.
     """

@@ -74,8 +74,9 @@ def _head(*, quick: bool, seconds: float, rounds: int | None, cluster: bool) -> 
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     libraries = CLUSTER_LIBRARIES if cluster else LIBRARIES
     python = f"Python {platform.python_version()}, {', '.join(_versions(libraries))}"
+    title = CLUSTER_TITLE if cluster else TITLE
     return (
-        f"{CLUSTER_TITLE if cluster else TITLE}\n\nWritten by `{command}` in {seconds:.0f} s: {system}, {python}.\n\n"
+        f"{title}\n\nWritten by `{command}` in {seconds:.0f} s: {system}, {python}.\n\n"
         f"Every pool has {WORKERS} workers and is warm, unless said otherwise. Each measurement is "
         "a process of its own; the rounds go through all candidates in turn, and what is shown is "
         "the median of the rounds. Rates swing on machines that are shared: look at the ratios, "
