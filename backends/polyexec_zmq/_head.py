@@ -386,9 +386,6 @@ class Head:
             work.withdrawn(*map(wire.unpack_numbers, frames[1:]))
             self.send(client, wire.letter(kind, node.id, number, *frames[1:]))
             self._dirty.add(work)
-        elif kind == wire.RETURNED:
-            work.returned(node.id, wire.unpack_numbers(frames[1]))
-            self._dirty.add(work)
         elif kind == wire.CLOSED:
             if work.closed(node.id):
                 self._closed(work)
