@@ -34,6 +34,8 @@ class ZmqExecutor(ProcessExecutor):
     def _open_pool(self, settings: Settings) -> Engine:
         spec = {
             "workers": None if self._grows else self._max_workers,
+            # How many of its tasks are taken to be under way, as they are to be cancelled.
+            "expected": self._max_workers,
             "env": dict(settings.env),
             "max_tasks": settings.max_tasks,
             "max_memory": settings.max_memory,

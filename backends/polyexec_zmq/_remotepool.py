@@ -11,48 +11,31 @@ they are to go. A job that the head has can't be taken back without asking.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from polyexec.scheduling import LOST as NODE_LOST
-from polyexec.scheduling import Job
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
 from polyexec.waiting import wait_in_slices
-from polyexec_process.engine import Lost, Parcel
 from polyexec_zmq import _wire as wire
-from polyexec_zmq._inorder import InOrder
-from polyexec_zmq._output import Writing
+from polyexec_zmq._delivery import Delivery
+from polyexec_zmq._shipping import Acknowledgements, Shipping
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
 
     from polyexec import ClusterLostError
-    from polyexec_process.engine import Blob, Crew
+    from polyexec.scheduling import Job
+    from polyexec_process.engine import Crew
     from polyexec_zmq._hub import Hub
+    from polyexec_zmq._shipping import Sent
 
 #: How many jobs the head has at a time, how many bytes of them, and how many go into a letter.
 MOST_JOBS: Final = 4096
 MOST_BYTES: Final = 32 << 20
 BATCH: Final = 256
-#: After how many letters, or seconds, a node hears that they have come.
-_ACKNOWLEDGE: Final = 16
-_ACKNOWLEDGE_AFTER: Final = 0.2
-
-
-class _Sent:
-    """A job that the head has, as it was sent."""
-
-    __slots__ = ("begun", "body", "flags", "job")
-
-    def __init__(self, job: Job, flags: int, body: bytes) -> None:
-        self.job = job
-        self.flags = flags
-        self.body = body
-        self.begun = False
 
 
 class RemotePool:
@@ -70,25 +53,16 @@ class RemotePool:
         self.changed: threading.Condition = threading.Condition(self.lock)
         self._number: int | None = None
         self._ready = ReadyJobs()
-        self._jobs: dict[int, _Sent] = {}
+        self._jobs: dict[int, Sent] = {}
         self._bytes = 0
         self._letters: deque[list[Any]] = deque()
-        self._taught: set[int] = set()
-        self._tables: dict[int, bytes] = {}
-        #: Numbers of shared objects that are no more; whichever thread dropped them put them here.
-        self.obsolete: deque[int] = deque()
-        #: The workers' names, by node and number.
-        self._names: dict[tuple[int, int], str] = {}
+        self._shipping = Shipping(hub.outgoing, deque())
+        self._acknowledgements = Acknowledgements()
+        self._delivery = Delivery(crew, hub.incoming, hub.line.wake)
         self._withdrawing: set[int] = set()
         self._killing: set[int] = set()
         self._stopped: set[Job] = set()
         self._under_way: set[Job] = set()
-        #: Jobs that a handler of log records submitted, which may wait for them.
-        self._of_handlers: set[Job] = set()
-        self._unacknowledged: dict[int, tuple[int, int]] = {}
-        self._acknowledged_at = 0.0
-        self._in_order = InOrder(hub.line.wake)
-        self._writing = Writing()
         self._closing: int | None = None
         self.closed: bool = False
 
@@ -101,8 +75,7 @@ class RemotePool:
                 job.state = ENDED
             else:
                 self._open()
-                if self._in_order.is_current:
-                    self._of_handlers.add(job)
+                self._delivery.submitted(job)
                 self._ready.append(job)
         if job.state == ENDED:
             self._crew.stopped(job)
@@ -155,7 +128,7 @@ class RemotePool:
         """
         with self.changed:
             sent = list(self._jobs.items())
-            workers: int = self._spec["workers"]
+            workers: int = self._spec["expected"]
             self._under_way = {each.job for _, each in sent[:workers]}
             self._spare(workers - len(sent))
             numbers = [number for number, each in sent[workers:] if not each.begun]
@@ -236,7 +209,7 @@ class RemotePool:
             return
         with self.changed:
             wait_in_slices(partial(self.changed.wait_for, lambda: self.closed))
-        self._in_order.join()
+        self._delivery.in_order.join()
 
     def processes(self) -> dict[int, Any]:
         """Return nothing: the workers are no processes of this one."""
@@ -269,7 +242,7 @@ class RemotePool:
             if self._number is None or self.closed:
                 return
             self._letters.clear()
-            self._taught.clear()
+            self._shipping.begin_again()
             send = self._hub.line.send
             send(self._opening(again=True))
             numbers = list(self._jobs)
@@ -284,111 +257,39 @@ class RemotePool:
 
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""
-        wait = self._in_order.look()
+        wait = self._delivery.in_order.look()
         if not self._hub.line.up:
             return wait
+        send, executor = self._hub.line.send, self._number or 0
         with self.lock:
             while self._letters:
-                self._hub.line.send(self._letters.popleft())
-            if self.obsolete:
-                gone = [self.obsolete.popleft() for _ in range(len(self.obsolete))]
-                self._unshare(gone)
+                send(self._letters.popleft())
+            for letter in self._shipping.farewells(executor):
+                send(letter)
             while self._ready and len(self._jobs) < MOST_JOBS and self._bytes < MOST_BYTES:
                 self._send_jobs(self._next_jobs())
-        for node, number in self._in_order.news():
-            frame = wire.NUMBER.pack(number)
-            self._hub.line.send(wire.letter(wire.HEARD, node, self._number or 0, frame))
-        return self._acknowledge(wait)
+        for node, number in self._delivery.in_order.news():
+            send(wire.letter(wire.HEARD, node, executor, wire.NUMBER.pack(number)))
+        left = self._acknowledgements.flush(executor, send)
+        return left if wait is None else wait if left is None else min(wait, left)
 
     def _next_jobs(self) -> list[int]:
         numbers: list[int] = []
         while len(numbers) < BATCH and (job := self._ready.first()) is not None:
             self._ready.take()
             number = next(self._hub.job_numbers)
-            flags, body = self._body(job)
+            sent = self._jobs[number] = self._shipping.pack(job)
             job.state, job.place = ASSIGNED, number
-            self._jobs[number] = _Sent(job, flags, body)
-            self._bytes += len(body)
+            self._bytes += len(sent.body)
             numbers.append(number)
             if self._bytes > MOST_BYTES:
                 break
         return numbers
 
-    def _body(self, job: Job) -> tuple[int, bytes]:
-        """Return how *job*'s call is sent, and what stands for it."""
-        _, call, needs = job.payload
-        flags = 0
-        if type(call) is Parcel:
-            call = self._hub.outgoing.hold(call.pieces, call)
-            flags = wire.BULK_CALL
-        if needs is None:
-            return flags, call
-        parts = [wire.COUNT.pack(len(needs))]
-        for blob in needs:
-            table = self._table(blob)
-            parts += [wire.PART.pack(blob.number, len(table)), table]
-        return flags | wire.REFERS, b"".join([*parts, call])
-
-    def _table(self, blob: Blob) -> bytes:
-        table = self._tables.get(blob.number)
-        if table is None:
-            # Each node asks for it, so it is kept until it is no more.
-            table = self._hub.outgoing.hold(blob.parcel.pieces, blob.parcel, lasting=True)
-            self._tables[blob.number] = table
-            blob.holders.add(self)
-        return table
-
-    def _unshare(self, numbers: list[int]) -> None:
-        for number in numbers:
-            self._hub.outgoing.end(self._tables.pop(number))
-        letter = wire.letter(wire.UNSHARE, 0, self._number or 0, wire.pack_numbers(numbers))
-        self._hub.line.send(letter)
-
     def _send_jobs(self, numbers: list[int]) -> None:
-        entries: list[bytes] = []
-        bodies: list[bytes] = []
-        for number in numbers:
-            sent = self._jobs[number]
-            job = sent.job
-            if job.kind > 0 and job.kind not in self._taught:
-                self._taught.add(job.kind)
-                self._teach(job)
-            entries.append(
-                wire.JOB.pack(
-                    number,
-                    job.kind,
-                    len(sent.body),
-                    job.priority,
-                    sent.flags | (wire.BEGUN if sent.begun else 0),
-                    0,
-                    job.timeout or 0.0,
-                )
-            )
-            bodies.append(sent.body)
-        self._hub.line.send(
-            wire.letter(wire.JOBS, 0, self._number or 0, b"".join(entries), b"".join(bodies))
-        )
-
-    def _teach(self, job: Job) -> None:
-        number = wire.COUNT.pack(job.kind)
-        self._hub.line.send(
-            wire.letter(wire.FUNCTION, 0, self._number or 0, number, job.payload[0])
-        )
-
-    def _acknowledge(self, wait: float | None) -> float | None:
-        """Let the nodes know what has come, now and then."""
-        if not self._unacknowledged:
-            return wait
-        left = self._acknowledged_at + _ACKNOWLEDGE_AFTER - time.monotonic()
-        for node, (count, newest) in list(self._unacknowledged.items()):
-            if count >= _ACKNOWLEDGE or left <= 0:
-                number = self._number or 0
-                self._hub.line.send(wire.letter(wire.ACK, node, number, wire.NUMBER.pack(newest)))
-                del self._unacknowledged[node]
-        if not self._unacknowledged or left <= 0:
-            self._acknowledged_at = time.monotonic()
-            return wait
-        return left if wait is None else min(wait, left)
+        jobs = {number: self._jobs[number] for number in numbers}
+        for letter in self._shipping.letters(self._number or 0, jobs):
+            self._hub.line.send(letter)
 
     # -- from the head; on the line's thread -------------------------------------------------------
 
@@ -399,9 +300,7 @@ class RemotePool:
             takes(self, peer, frames)
 
     def _take_answers(self, node: int, frames: list[Any]) -> None:
-        (seq,) = wire.NUMBER.unpack_from(frames[1])
-        count, _ = self._unacknowledged.get(node, (0, 0))
-        self._unacknowledged[node] = (count + 1, seq)
+        self._acknowledgements.note(node, wire.NUMBER.unpack_from(frames[1])[0])
         begun: dict[int, list[Job]] = {}
         answered: list[tuple[Job, int, float, memoryview]] = []
         bodies, at = memoryview(frames[2]), 0
@@ -420,14 +319,11 @@ class RemotePool:
             if self._withdrawing or self._killing:
                 self._note_ends(answered)
         for worker, jobs in begun.items():
-            self._crew.started(jobs, self._names.get((node, worker), ""))
+            self._delivery.begun(node, worker, jobs)
         for job, status, seconds, body in answered:
-            if status & wire.BULK_VALUE:
-                self._fetch(node, job, status & ~wire.BULK_VALUE, seconds, body)
-            else:
-                self._tell_in_order(job, status, seconds, body, ())
+            self._delivery.answered(node, job, status, seconds, body)
 
-    def _forget(self, number: int) -> _Sent | None:
+    def _forget(self, number: int) -> Sent | None:
         sent = self._jobs.pop(number, None)
         if sent is not None:
             self._bytes -= len(sent.body)
@@ -441,35 +337,6 @@ class RemotePool:
             self._stopped.update(stopped)
             self._killing.intersection_update(self._jobs)
         self.changed.notify_all()
-
-    def _tell_in_order(self, job: Job, status: int, seconds: float, data: Any, rest: Any) -> None:
-        tell = partial(self._tell, job, status, seconds, data, rest)
-        if job in self._of_handlers:
-            self._of_handlers.discard(job)
-            tell()
-        else:
-            self._in_order.call(tell)
-
-    def _tell(self, job: Job, status: int, seconds: float, data: Any, buffers: Any) -> None:
-        if status == wire.STOPPED:
-            self._crew.stopped(job)
-        elif status == wire.TIMED_OUT:
-            self._crew.timed_out(job)
-        elif status == wire.DIED:
-            self._crew.lost(job, Lost(**wire.from_json(data)))
-        else:
-            self._crew.ended(job, (status, seconds, data, buffers))
-
-    def _fetch(self, node: int, job: Job, status: int, seconds: float, table: Any) -> None:
-        """Get a large value, and tell it then."""
-
-        def done(pieces: list[memoryview]) -> None:
-            self._tell_in_order(job, status, seconds, pieces[0], pieces[1:])
-
-        def lost(why: str) -> None:
-            self._crew.lost(job, _lost(why))
-
-        self._hub.incoming.pull(node, table, _room, done, lost)
 
     def _note_started(self, frames: list[Any]) -> None:
         worker, numbers = bytes(frames[1]).decode(), wire.unpack_numbers(frames[2])
@@ -513,16 +380,14 @@ class RemotePool:
         how, numbers = wire.from_json(frames[1]), wire.unpack_numbers(frames[2])
         with self.changed:
             lost = [sent for number in numbers if (sent := self._forget(number)) is not None]
-            self._unacknowledged.pop(node, None)
+            self._acknowledgements.forget(node)
             self._withdrawing.intersection_update(self._jobs)
             self._killing.intersection_update(self._jobs)
             self.changed.notify_all()
         unbegun = [sent.job for sent in lost if not sent.begun]
         if unbegun:
             self._crew.started(unbegun, how["node"])
-        for sent in lost:
-            self._in_order.call(partial(self._crew.lost, sent.job, _lost(how["why"], how["host"])))
-        self._hub.incoming.lose(node, how["why"])
+        self._delivery.lost(node, how, [sent.job for sent in lost])
 
     def given_up(self, why: str) -> None:
         """Take note that the head had given up this program, with all that it had of it."""
@@ -531,36 +396,12 @@ class RemotePool:
         frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 
-    def _take_output(self, frames: list[Any]) -> None:
-        about = wire.from_json(frames[1])
-        if self._writing.put(about["worker"], bytes(frames[2]), error=about["error"]):
-            self._in_order.put(self._writing.write)
-
-    def _take_event(self, node: int, frames: list[Any]) -> None:
-        event = wire.from_json(frames[1])
-        if event["what"] == "worker_started":
-            name = event["worker"]
-            self._names[node, int(name.rpartition("-")[2])] = name
-        self._in_order.call(partial(self._note_event, event))
-
-    def _note_event(self, event: dict[str, Any]) -> None:
-        what = event["what"]
-        if what == "worker_started":
-            self._crew.worker_started(event["worker"])
-        elif what == "worker_lost":
-            self._crew.worker_lost(Lost(**event["lost"]), event["job"] or None)
-        elif what == "unprepared":
-            self._crew.unprepared(event["worker"], bytes.fromhex(event["error"]))
-        elif what == "barren":
-            self._crew.barren(event["why"])
-
     def _note_closed(self) -> None:
         with self.changed:
             self.closed = True
             left = [sent.job for number in list(self._jobs) if (sent := self._forget(number))]
             self.changed.notify_all()
-        for job in left:  # which nobody has any more
-            self._in_order.call(partial(self._crew.stopped, job))
+        self._delivery.stopped(left)
         self._hub.remove(self._number or 0)
 
     def cluster_lost(self, error: ClusterLostError) -> None:
@@ -574,25 +415,15 @@ class RemotePool:
         self._crew.broken(error)
 
 
-def _lost(why: str, host: str | None = None) -> Lost:
-    return Lost("", None, None, host=host, reason=NODE_LOST, why=why)
-
-
-def _room(sizes: list[int]) -> list[memoryview]:
-    return [memoryview(bytearray(size)) for size in sizes]
-
-
 #: What is done with letters, by their kind.
 _TAKES: Final[dict[int, Callable[[RemotePool, int, list[Any]], None]]] = {
     wire.ANSWERS: RemotePool._take_answers,
-    wire.RECORD: lambda pool, node, frames: pool._in_order.handle(
-        node, wire.NUMBER.unpack(frames[1])[0], frames[2]
-    ),
-    wire.OUTPUT: lambda pool, _, frames: pool._take_output(frames),
+    wire.RECORD: lambda pool, node, frames: pool._delivery.record(node, frames),
+    wire.OUTPUT: lambda pool, _, frames: pool._delivery.output(frames),
     wire.STARTED: lambda pool, _, frames: pool._note_started(frames),
     wire.WITHDRAWN: lambda pool, _, frames: pool._note_withdrawn(frames),
     wire.LOST: RemotePool._note_lost,
-    wire.EVENT: RemotePool._take_event,
+    wire.EVENT: lambda pool, node, frames: pool._delivery.event(node, frames),
     # Behind outcomes that wait for records, and would be told by nobody.
-    wire.CLOSED: lambda pool, _, __: pool._in_order.call(pool._note_closed),
+    wire.CLOSED: lambda pool, _, __: pool._delivery.in_order.call(pool._note_closed),
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_NODES = 3
 SPEC: dict[str, Any] = {
     "workers": None,
+    "expected": 1,
     "env": {},
     "max_tasks": None,
     "max_memory": None,
@@ -44,7 +45,7 @@ class Line:
 
     def __init__(self, member: Any, *_: Any, **__: Any) -> None:
         self.member = member
-        self.up = False
+        self.up = self.ends = False
         self.rid: bytes = b""
         self.sent: deque[list[Any]] = deque()
         self.coming: deque[list[Any]] = deque()
@@ -56,6 +57,10 @@ class Line:
 
     def watch(self, fd: int) -> None:
         """Do nothing."""
+
+    def again(self) -> None:
+        """Have this session end, and another begin."""
+        self.ends = True
 
     def wake(self) -> None:
         """Do nothing: the test decides when somebody acts."""
@@ -291,6 +296,9 @@ class Cluster:
             member.joined(wire.from_json(letter[1]))
             if member is not self.hub:
                 member._fence_after = 0.0
+            if member.line.ends:
+                member.line.ends = False
+                self.cut(member)
         elif kind in (wire.UNKNOWN, wire.BYE):
             self.cut(member)
         elif kind != wire.PING:

@@ -1,0 +1,129 @@
+"""How a program's jobs go to the head: what stands for their calls, and what goes before them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec_process.engine import Parcel
+from polyexec_zmq import _wire as wire
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterable, Mapping
+
+    from polyexec.scheduling import Job
+    from polyexec_process.engine import Blob
+    from polyexec_zmq._bulk import Outgoing
+
+#: After how many letters, or seconds, a node hears that they have come.
+_ACKNOWLEDGE: Final = 16
+_ACKNOWLEDGE_AFTER: Final = 0.2
+
+
+class Sent:
+    """A job that the head has, as it was sent."""
+
+    __slots__ = ("begun", "body", "flags", "job")
+
+    def __init__(self, job: Job, flags: int, body: bytes) -> None:
+        self.job = job
+        self.flags = flags
+        self.body = body
+        self.begun = False
+
+
+class Shipping:
+    """One executor's; *outgoing* holds large data until nodes have got it.
+
+    *obsolete* are numbers of shared objects that are no more; whichever thread dropped them has put
+    them there.
+    """
+
+    def __init__(self, outgoing: Outgoing, obsolete: deque[int]) -> None:
+        self._outgoing = outgoing
+        self.obsolete: deque[int] = obsolete
+        self._taught: set[int] = set()
+        self._tables: dict[int, bytes] = {}
+
+    def begin_again(self) -> None:
+        """Take note that a new head knows no function."""
+        self._taught.clear()
+
+    def pack(self, job: Job) -> Sent:
+        """Return *job* as it is sent."""
+        _, call, needs = job.payload
+        flags = 0
+        if type(call) is Parcel:
+            call = self._outgoing.hold(call.pieces, call)
+            flags = wire.BULK_CALL
+        if needs is None:
+            return Sent(job, flags, call)
+        parts = [wire.COUNT.pack(len(needs))]
+        for blob in needs:
+            table = self._table(blob)
+            parts += [wire.PART.pack(blob.number, len(table)), table]
+        return Sent(job, flags | wire.REFERS, b"".join([*parts, call]))
+
+    def _table(self, blob: Blob) -> bytes:
+        table = self._tables.get(blob.number)
+        if table is None:
+            # Each node asks for it, so it is kept until it is no more.
+            table = self._outgoing.hold(blob.parcel.pieces, blob.parcel, lasting=True)
+            self._tables[blob.number] = table
+            blob.holders.add(self)
+        return table
+
+    def letters(self, executor: int, jobs: Mapping[int, Sent]) -> Iterable[list[Any]]:
+        """Yield the letters that send *jobs*, by number, and the functions that are not known."""
+        entries: list[bytes] = []
+        for number, sent in jobs.items():
+            job = sent.job
+            if job.kind > 0 and job.kind not in self._taught:
+                self._taught.add(job.kind)
+                kind = wire.COUNT.pack(job.kind)
+                yield wire.letter(wire.FUNCTION, 0, executor, kind, job.payload[0])
+            flags = sent.flags | (wire.BEGUN if sent.begun else 0)
+            size, timeout = len(sent.body), job.timeout or 0.0
+            entries.append(wire.JOB.pack(number, job.kind, size, job.priority, flags, 0, timeout))
+        bodies = b"".join([sent.body for sent in jobs.values()])
+        yield wire.letter(wire.JOBS, 0, executor, b"".join(entries), bodies)
+
+    def farewells(self, executor: int) -> Iterable[list[Any]]:
+        """Yield the letter that tells of shared objects that are no more, if any are."""
+        if self.obsolete:
+            gone = [self.obsolete.popleft() for _ in range(len(self.obsolete))]
+            for number in gone:
+                self._outgoing.end(self._tables.pop(number))
+            yield wire.letter(wire.UNSHARE, 0, executor, wire.pack_numbers(gone))
+
+
+class Acknowledgements:
+    """What has come from nodes, and they have not heard so."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, tuple[int, int]] = {}
+        self._told_at = 0.0
+
+    def note(self, node: int, letter: int) -> None:
+        """Take note that a letter of that number has come."""
+        count, _ = self._due.get(node, (0, 0))
+        self._due[node] = (count + 1, letter)
+
+    def forget(self, node: int) -> None:
+        """Expect nothing of *node* any more."""
+        self._due.pop(node, None)
+
+    def flush(self, executor: int, send: Callable[[list[Any]], None]) -> float | None:
+        """Tell nodes, now and then; return how many seconds may pass, None for any."""
+        if not self._due:
+            return None
+        left = self._told_at + _ACKNOWLEDGE_AFTER - time.monotonic()
+        for node, (count, newest) in list(self._due.items()):
+            if count >= _ACKNOWLEDGE or left <= 0:
+                send(wire.letter(wire.ACK, node, executor, wire.NUMBER.pack(newest)))
+                del self._due[node]
+        if not self._due or left <= 0:
+            self._told_at = time.monotonic()
+            return None
+        return left
