@@ -109,8 +109,30 @@ class Parcel:
         self._how = how
         self._used = self._kept = False
         self._segment: Segment | None = None
-        if not self._fill(pieces):
-            self._pieces: list[memoryview] = [_copied(piece) for piece in pieces]
+        self._pieces: list[memoryview] = []
+        if pieces and not self._fill(pieces):
+            self._pieces = [_copied(piece) for piece in pieces]
+
+    @classmethod
+    def empty(cls, store: Store, how: int) -> Parcel:
+        """Return one for what is still to come: `room`, and when that is filled, `hold`."""
+        return cls(store, [], how)
+
+    def room(self, sizes: list[int]) -> list[memoryview]:
+        """Return memory for pieces of these sizes: a segment, if there is one to be had."""
+        segment = self._store.take(sum(map(_aligned, sizes)))
+        if segment is None:
+            return [memoryview(bytearray(size)) for size in sizes]
+        self._segment = segment
+        at, pieces = 0, []
+        for size in sizes:
+            pieces.append(segment.view[at : at + size])
+            at += _aligned(size)
+        return pieces
+
+    def hold(self, pieces: list[memoryview]) -> None:
+        """Take what `room` returned, filled."""
+        self._pieces = pieces
 
     def _fill(self, pieces: list[memoryview]) -> bool:
         """Move *pieces* into a segment, if there is one."""

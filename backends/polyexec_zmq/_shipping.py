@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: After how many letters, or seconds, a node hears that they have come.
 _ACKNOWLEDGE: Final = 16
 _ACKNOWLEDGE_AFTER: Final = 0.2
+#: How many bytes of functions are sent once, and kept; what is new beyond that goes with each job.
+KEPT_FUNCTIONS: Final = 64 << 20
 
 
 class Sent:
@@ -43,6 +45,9 @@ class Shipping:
     def __init__(self, outgoing: Outgoing, obsolete: deque[int]) -> None:
         self._outgoing = outgoing
         self.obsolete: deque[int] = obsolete
+        #: The functions that are kept, how many bytes they are, and those that the head knows.
+        self._kept: set[int] = set()
+        self._kept_bytes = 0
         self._taught: set[int] = set()
         self._tables: dict[int, bytes] = {}
 
@@ -52,18 +57,30 @@ class Shipping:
 
     def pack(self, job: Job) -> Sent:
         """Return *job* as it is sent."""
-        _, call, needs = job.payload
+        function, call, needs = job.payload
         flags = 0
         if type(call) is Parcel:
             call = self._outgoing.hold(call.pieces, call)
             flags = wire.BULK_CALL
-        if needs is None:
-            return Sent(job, flags, call)
-        parts = [wire.COUNT.pack(len(needs))]
-        for blob in needs:
-            table = self._table(blob)
-            parts += [wire.PART.pack(blob.number, len(table)), table]
-        return Sent(job, flags | wire.REFERS, b"".join([*parts, call]))
+        parts: list[bytes] = []
+        if job.kind > 0 and job.kind not in self._kept and not self._keep(job.kind, function):
+            flags |= wire.OWN_FUNCTION
+            parts += [wire.COUNT.pack(len(function)), function]
+        if needs is not None:
+            flags |= wire.REFERS
+            parts.append(wire.COUNT.pack(len(needs)))
+            for blob in needs:
+                table = self._table(blob)
+                parts += [wire.PART.pack(blob.number, len(table)), table]
+        return Sent(job, flags, b"".join([*parts, call]) if parts else call)
+
+    def _keep(self, kind: int, function: bytes) -> bool:
+        """Return whether there is room for one more function to be kept."""
+        if self._kept_bytes + len(function) > KEPT_FUNCTIONS:
+            return False
+        self._kept_bytes += len(function)
+        self._kept.add(kind)
+        return True
 
     def _table(self, blob: Blob) -> bytes:
         table = self._tables.get(blob.number)
@@ -79,7 +96,7 @@ class Shipping:
         entries: list[bytes] = []
         for number, sent in jobs.items():
             job = sent.job
-            if job.kind > 0 and job.kind not in self._taught:
+            if job.kind in self._kept and job.kind not in self._taught:
                 self._taught.add(job.kind)
                 kind = wire.COUNT.pack(job.kind)
                 yield wire.letter(wire.FUNCTION, 0, executor, kind, job.payload[0])

@@ -12,12 +12,14 @@ import socket
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job
 from polyexec.serialization import LARGE
-from polyexec_process.engine import PRIVATE, READONLY, Births, Blob, LocalPool, Lost, Parcel, Store
+from polyexec_process.engine import Births, LocalPool, Lost, Parcel
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._gathering import Gathering
 from polyexec_zmq._logflow import LogFlow
 from polyexec_zmq._remotebirth import RemoteBirth
 from polyexec_zmq._units import WorkerUnits
@@ -36,14 +38,13 @@ _START_AFTER: Final = 0.004
 class StationTask:
     """Who owns a job here; *name* is its number, which its program knows it by."""
 
-    __slots__ = ("answered", "blobs", "name", "told", "worker")
+    __slots__ = ("answered", "name", "told", "worker")
 
     def __init__(self, number: int) -> None:
         self.name = number
         #: The number of the worker that has it, 0 if none, and what its program knows of that.
         self.worker = self.told = 0
         self.answered = False
-        self.blobs = 0
 
 
 class Station:
@@ -61,12 +62,7 @@ class Station:
         self._workers_units = WorkerUnits(spec.get("needs", {}))
         self._set_units(spec.get("units", {}))
         self.jobs: dict[int, Job] = {}
-        self._functions: dict[int, bytes] = {}
-        self._blobs: dict[int, Blob] = {}
-        #: What waits for a shared object that is on its way.
-        self._waiting: dict[int, list[Callable[[], None]]] = {}
-        self._arguments = Store()
-        self._kept = Store()
+        self._gathering = Gathering(node.incoming, client)
         self._out: deque[tuple[Any, ...]] = deque()
         self._starts: deque[tuple[float, StationTask]] = deque()
         self._numbers: dict[str, int] = {}
@@ -125,8 +121,7 @@ class Station:
 
     def learn(self, frames: list[Any]) -> None:
         """Take a function."""
-        (kind,) = wire.COUNT.unpack(frames[1])
-        self._functions[kind] = frames[2]
+        self._gathering.learn(wire.COUNT.unpack(frames[1])[0], frames[2])
 
     def accept(self, frames: list[Any]) -> None:
         """Take jobs."""
@@ -137,77 +132,24 @@ class Station:
             at += length
             if number in self.jobs:
                 continue
-            function = self._functions[kind] if kind > 0 else b""
             job = Job(kind, None, StationTask(number))
             if timeout:
                 job.timeout = timeout
             self.jobs[number] = job
-            if flags & (wire.REFERS | wire.BULK_CALL):
-                self._gather(job, function, flags, body)
-            else:
-                job.payload = (function, body, None)
-                self._submit(job)
+            self._gathering.gather(kind, flags, body, partial(self._submit, job))
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: Job, payload: tuple[Any, ...]) -> None:
+        if job.owner.name not in self.jobs:
+            return  # it was taken back meanwhile
+        job.payload = payload
         try:
             self.pool.submit(job)
         except OSError as error:  # no worker can be had
             self.barren(f"none could be started: {error}")
 
-    def _gather(self, job: Job, function: bytes, flags: int, body: bytes) -> None:
-        """Get what a job refers to, and its call if that is large; then submit it."""
-        needs: list[int] | None = None
-        if flags & wire.REFERS:
-            needs = []
-            (count,) = wire.COUNT.unpack_from(body)
-            at = wire.COUNT.size
-            for _ in range(count):
-                number, length = wire.PART.unpack_from(body, at)
-                at += wire.PART.size
-                needs.append(number)
-                self._need(number, body[at : at + length])
-                at += length
-            body = body[at:]
-        task: StationTask = job.owner
-        missing = [number for number in set(needs or ()) if number not in self._blobs]
-        task.blobs = len(missing) + bool(flags & wire.BULK_CALL)
-        call: list[Any] = [body]
-
-        def arrived() -> None:
-            task.blobs -= 1
-            if task.blobs <= 0 and task.name in self.jobs:
-                blobs = None if needs is None else [self._blobs[number] for number in needs]
-                job.payload = (function, call[0], blobs)
-                self._submit(job)
-
-        def complete(pieces: list[memoryview]) -> None:
-            call[0] = Parcel(self._arguments, pieces, PRIVATE)
-            arrived()
-
-        for number in missing:
-            self._waiting[number].append(arrived)
-        if flags & wire.BULK_CALL:
-            self._node.incoming.pull(self.client, body, _room, complete, lambda _: None)
-        if not task.blobs:
-            arrived()
-
-    def _need(self, number: int, table: bytes) -> None:
-        """Have a shared object sent, unless it is here or on its way."""
-        if number in self._blobs or number in self._waiting:
-            return
-        self._waiting[number] = []
-
-        def complete(pieces: list[memoryview]) -> None:
-            self._blobs[number] = Blob(number, Parcel(self._kept, pieces, READONLY))
-            for call in self._waiting.pop(number):
-                call()
-
-        self._node.incoming.pull(self.client, table, _room, complete, lambda _: None)
-
     def unshare(self, numbers: Iterable[int]) -> None:
         """Drop shared objects."""
-        for number in numbers:
-            self._blobs.pop(number, None)
+        self._gathering.forget(numbers)
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         """Take back what no worker has."""
@@ -264,8 +206,7 @@ class Station:
         self._log_flow.end()  # if a handler is stuck there
         self.pool.join()
         self._put((wire.CLOSED,))
-        self._arguments.close()
-        self._kept.close()
+        self._gathering.close()
 
     def acknowledged(self, newest: int) -> None:
         """Forget answers that have arrived."""
@@ -462,10 +403,6 @@ class Station:
 
 def _told(lost: Lost) -> dict[str, Any]:
     return {**lost._asdict(), "host": socket.gethostname()}
-
-
-def _room(sizes: list[int]) -> list[memoryview]:
-    return [memoryview(bytearray(size)) for size in sizes]
 
 
 def _count(frames: list[Any]) -> int:

@@ -112,10 +112,11 @@ DROP: Final = 52
 RELAYED: Final = frozenset({STARTED, EVENT, RECORD, HEARD, OUTPUT, PULL, CHUNK, DROP})
 
 #: Flags of a job: its call is a table of large data, it refers to shared objects, it has begun as
-#: far as its program knows.
+#: far as its program knows, its function comes before its call and is not to be kept.
 BULK_CALL: Final = 1
 REFERS: Final = 2
 BEGUN: Final = 4
+OWN_FUNCTION: Final = 8
 
 #: Statuses besides those that workers give, and the flag of a value that is a table of large data.
 STOPPED: Final = 16

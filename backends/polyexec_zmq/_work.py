@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._past import Past
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: How many seconds a node may be silent before what it has not begun is recalled for another.
 PATIENCE: Final = 0.05
-#: Of how many lost jobs the head remembers that they are.
-MOST_LOST: Final = 100_000
 
 
 class Work:
@@ -61,11 +59,7 @@ class Work:
         self._functions: dict[int, bytes] = {}
         self._taught: dict[int, set[int]] = {}
         self._recalled: set[int] = set()
-        #: By node, what was answered in letters that are not acknowledged.
-        self._unacknowledged: dict[int, deque[tuple[int, list[int]]]] = {}
-        #: What need not be run for a program that tells again what it has not heard of.
-        self._settled: set[int] = set()
-        self._lost: dict[int, dict[str, Any]] = {}
+        self._past = Past()
         #: What may have begun, and no node has told of so far.
         self._doubtful: dict[int, Job] = {}
         #: What nodes were asked to stop, or to give back, and how: they may not have heard it.
@@ -155,11 +149,9 @@ class Work:
 
     def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
-        # Until the first of its letters is acknowledged; all are sent again.
-        self._unacknowledged[node] = deque([(0, list(answered))])
-        self._settled.update(answered)
-        for number in self._settled.intersection(self._doubtful):
-            del self._doubtful[number]
+        self._past.claimed(node, answered)
+        for number in answered:
+            self._doubtful.pop(number, None)
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
         self._taught[node] = set()
@@ -218,14 +210,7 @@ class Work:
         for number in numbers:
             del self.jobs[number]
         self.lost += len(numbers)
-        for _, answered in self._unacknowledged.pop(node, ()):
-            numbers += answered  # which may not have come through
-        self._settled.difference_update(numbers)
-        told = {**how, "id": node}
-        self._lost.update((number, told) for number in numbers)
-        while len(self._lost) > MOST_LOST:
-            del self._lost[next(iter(self._lost))]
-        self._tell_lost(numbers, how, node)
+        self._tell_lost(self._past.lost(node, numbers, {**how, "id": node}), how, node)
 
     def _tell_lost(self, numbers: list[int], how: dict[str, Any], node: int) -> None:
         frames = wire.to_json(how), wire.pack_numbers(numbers)
@@ -234,21 +219,13 @@ class Work:
     def rejoined(self) -> None:
         """Make ready for a program that will tell again what it has not heard of."""
         self._resumed = False
-        self._settled = {
-            number
-            for letters in self._unacknowledged.values()
-            for _, numbers in letters
-            for number in numbers
-        }
+        self._past.begin_telling()
         for node in self.windows:
             self._send(node, self._letter(wire.RESEND))
 
     def acknowledged(self, node: int, frames: list[Any]) -> None:
         """Take note that a node's letters up to one have arrived."""
-        (newest,) = wire.NUMBER.unpack(frames[1])
-        letters = self._unacknowledged.get(node, ())
-        while letters and letters[0][0] <= newest:
-            letters.popleft()
+        self._past.acknowledged(node, wire.NUMBER.unpack(frames[1])[0])
         self._send(node, self._letter(wire.ACK, frames[1]))
 
     # -- what the program tells --------------------------------------------------------------------
@@ -282,16 +259,12 @@ class Work:
             body = bodies[at : at + length]
             if len(body) != length:
                 raise ValueError("jobs that are cut short")
-            if kind > 0 and kind not in self._functions:
+            if kind > 0 and kind not in self._functions and not flags & wire.OWN_FUNCTION:
                 raise ValueError("a job whose function is not known")
             entry = entries[place : place + size]
             at += length
             place += size
-            if number in jobs or number in self._settled:
-                continue
-            if number in self._lost:
-                how = self._lost[number]
-                self._tell_lost([number], how, how["id"])
+            if number in jobs or self._is_over(number):
                 continue
             job = Job(kind, (entry, body), number)
             job.priority = priority
@@ -305,6 +278,13 @@ class Work:
             else:
                 jobs[number] = job
                 submit(job)
+
+    def _is_over(self, number: int) -> bool:
+        """Return whether a job has ended, of which the program will hear, or hears now."""
+        how = self._past.loss(number)
+        if how is not None:
+            self._tell_lost([number], how, how["id"])
+        return how is not None or self._past.is_settled(number)
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         """Take back those that no node has; ask the nodes for the others."""
@@ -402,10 +382,8 @@ class Work:
         if window is not None:
             self.scheduler.ended(window, outcomes, time.monotonic())
             self.done += len(outcomes)
-            letters = self._unacknowledged.setdefault(node, deque())
-            letters.append((wire.NUMBER.unpack_from(frames[1])[0], numbers))
-        if not self._resumed:
-            self._settled.update(numbers)  # on their way while it tells us of them
+            (letter,) = wire.NUMBER.unpack_from(frames[1])
+            self._past.answered(node, letter, numbers, telling=not self._resumed)
         return wire.letter(wire.ANSWERS, node, self.number, frames[1], frames[2])
 
     def returned(self, node: int, numbers: Iterable[int]) -> None:
@@ -461,7 +439,7 @@ class Work:
             entries: list[Any] = []
             bodies: list[Any] = []
             for job in jobs:
-                if job.kind > 0 and job.kind not in taught:
+                if job.kind in self._functions and job.kind not in taught:
                     taught.add(job.kind)
                     number = wire.COUNT.pack(job.kind)
                     self._send(node, self._letter(wire.FUNCTION, number, self._functions[job.kind]))
