@@ -47,12 +47,13 @@ def test_a_chunk_is_not_copied_as_it_comes(pair: Any) -> None:
 
 def test_of_a_letter_without_room_nothing_is_sent(pair: Any) -> None:
     sender, receiver = pair
-    sent = 0
+    letters = [wire.letter(wire.JOBS, 0, number, b"entries", b"bodies") for number in range(9)]
+    room = 0
+    while sender.poll(0, zmq.POLLOUT):
+        _frames.send(sender, letters[room])
+        room += 1
     with pytest.raises(zmq.Again):
-        while True:
-            _frames.send(sender, wire.letter(wire.JOBS, 0, sent, b"entries", b"bodies"))
-            sent += 1
-    for number in range(sent):
-        assert _receive(receiver) == wire.letter(wire.JOBS, 0, number, b"entries", b"bodies")
+        _frames.send(sender, letters[room])
+    assert [_receive(receiver) for _ in range(room)] == letters[:room]
     with pytest.raises(zmq.Again):
         receiver.recv(_frames.AT_ONCE)
