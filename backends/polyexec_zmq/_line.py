@@ -29,6 +29,7 @@ import zmq
 
 from polyexec import ClusterError, JoinRefusedError
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._frames import AT_ONCE, READABLE, WRITABLE, receive_rest, send
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class Line:
     def _try(self, letter: list[Any]) -> bool:
         assert self._sock is not None
         try:
-            self._sock.send_multipart(letter, zmq.NOBLOCK, copy=letter[0][0] != wire.CHUNK)
+            send(self._sock, letter, copy=letter[0][0] != wire.CHUNK)
         except zmq.Again:
             return False
         return True
@@ -387,7 +388,7 @@ class Line:
             if now - self._pinged > self.beat:
                 self._pinged = now
                 self._try(wire.letter(wire.PING, 0, int(now * 1e6)))
-            self._poller.modify(self._sock, zmq.POLLIN | (zmq.POLLOUT if self._out else 0))
+            self._poller.modify(self._sock, READABLE | (WRITABLE if self._out else 0))
             limit = self.beat if wait is None else min(wait, self.beat)
             events = dict(self._poller.poll(_milliseconds(limit)))
             self.resting = False
@@ -418,10 +419,11 @@ class Line:
         assert self._sock is not None
         for _ in range(_SOME):
             try:
-                frames: list[Any] = self._sock.recv_multipart(zmq.NOBLOCK)
+                first = self._sock.recv(AT_ONCE)
             except zmq.Again:
                 break
-            kind, peer, number = wire.HEAD.unpack(frames[0])
+            frames = receive_rest(self._sock, first)
+            kind, peer, number = wire.HEAD.unpack(first)
             if kind in (wire.UNKNOWN, wire.BYE):
                 return False
             if kind == wire.PING:

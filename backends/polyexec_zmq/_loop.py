@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._frames import AT_ONCE, receive_rest, send
 from polyexec_zmq._head import LEASE, Head
 from polyexec_zmq._inner import INNER
 from polyexec_zmq._keys import check_folder
@@ -139,25 +140,13 @@ class HeadLoop:
         members, receive = self.head.members, self.head.receive
         for _ in range(_SOME):
             try:
-                rid = sock.recv(zmq.NOBLOCK)
+                rid = sock.recv(AT_ONCE)
             except zmq.Again:
                 return
             if rid in members:
-                frames: list[Any] = self._rest()
-                receive(rid, frames, now, _nobody)
+                receive(rid, receive_rest(sock, sock.recv()), now, _nobody)
             else:
                 self._read_stranger(rid, now)
-
-    def _rest(self) -> list[Any]:
-        sock = self._sock
-        frames: list[Any] = [sock.recv()] if sock.rcvmore else [b""]
-        if frames[0][:1] == _CHUNK:
-            while sock.rcvmore:
-                frames.append(sock.recv(copy=False))
-        else:
-            while sock.rcvmore:
-                frames.append(sock.recv())
-        return frames
 
     def _read_stranger(self, rid: bytes, now: float) -> None:
         """Take the letter of somebody who is no member: only then it matters which key he has."""
@@ -195,7 +184,7 @@ class HeadLoop:
             self._inner.deliver(letter)
             return True
         try:
-            self._sock.send_multipart([rid, *letter], zmq.NOBLOCK, copy=letter[0][0] != wire.CHUNK)
+            send(self._sock, (rid, *letter), copy=letter[0][0] != wire.CHUNK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -210,9 +199,6 @@ class HeadLoop:
                 member.out.popleft()
             if not member.out:
                 self._waiting.discard(member)
-
-
-_CHUNK = bytes([wire.CHUNK])
 
 
 def _local() -> str:
