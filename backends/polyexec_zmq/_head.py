@@ -21,6 +21,7 @@ from polyexec_zmq._inquiries import Inquiries
 from polyexec_zmq._members import HeadMember
 from polyexec_zmq._placing import Placing
 from polyexec_zmq._rate import Rate
+from polyexec_zmq._succession import Succession
 from polyexec_zmq._versions import difference
 from polyexec_zmq._work import Work
 
@@ -35,8 +36,6 @@ logger = logging.getLogger("polyexec.head")
 #: How many seconds a member may be silent, and how often it is to give a sign of life.
 LEASE: Final = 20.0
 BEAT: Final = 1.0
-#: How many bytes may wait for a member that takes nothing, before it is given up.
-MOST_WAITING: Final = 256 << 20
 
 
 class Head:
@@ -60,11 +59,7 @@ class Head:
         self._dirty: set[Work] = set()
         self._crowded: set[Work] = set()
         self._journal = journal
-        self._awaited: set[int] = set()
-        self._before: dict[int, dict[int, int]] = {}
-        if journal is not None:
-            self._awaited, self._before = journal.read()
-        self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
+        self._succession = Succession(journal, lease)
         self._placing = Placing()
         self.inquiries: Inquiries = Inquiries(self)
         self.stopping: bool = False
@@ -75,7 +70,6 @@ class Head:
         self._complains_at = 0.0
         self.rate: Rate = Rate()
         self._done_before = 0
-        self._began: float | None = None
         self._looked: float = 0.0
         self._lost: list[dict[str, Any]] = []
 
@@ -126,7 +120,7 @@ class Head:
         other = self._by_id.get(peer)
         if other is not None and other.is_node != member.is_node:
             self.send(other.id, wire.letter(kind, member.id, number, *frames[1:]))
-        elif other is None and kind == wire.PULL and peer not in self._awaited:
+        elif other is None and kind == wire.PULL and peer not in self._succession.awaited:
             self._tell_gone(member, peer)
 
     def _tell_gone(self, client: HeadMember, node: int) -> None:
@@ -172,7 +166,7 @@ class Head:
             self.refused += 1
             logger.warning("refused %s %s: %s", hello["role"], hello.get("name", ""), problem)
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
-        stale = known is None and self._gave_up(hello, now)
+        stale = known is None and self._succession.gave_up(hello, self.incarnation, now)
         if known is not None:
             del self.members[known.rid]
             hello["draining"] = known.draining or hello.get("draining", False)
@@ -180,24 +174,15 @@ class Head:
             hello["stations"] = []
         member = HeadMember(rid, {**hello, "key": key}, now)
         self.members[rid] = self._by_id[member.id] = member
-        self._awaited.discard(member.id)
+        self._succession.awaited.discard(member.id)
         # First of all, so that what is sent for it comes behind.
         welcome = {**self._welcome(), "stale": stale}
         self._send_to(member, wire.letter(wire.WELCOME, 0, 0, wire.to_json(welcome)))
         if member.is_node:
             self._node_joined(member, hello, again=known is not None)
-        for work in self.works.values():
-            if work.client == member.id:
-                work.rejoined()
+        for work in self._works_of(member.id):
+            work.rejoined()
         return None
-
-    def _gave_up(self, hello: dict[str, Any], now: float) -> bool:
-        """Return whether what a member had before was given up, so that others have it by now."""
-        before = hello.get("incarnation")
-        if before is None or before == self.incarnation:
-            return before is not None
-        patience = self.lease if hello["role"] == "node" else 2 * self.lease
-        return self._began is not None and not self._awaited and now - self._began > patience
 
     def _problem(
         self, hello: dict[str, Any], known: HeadMember | None, key: str | None
@@ -226,14 +211,27 @@ class Head:
         if self._journal is not None:
             self._journal.add(node.id)
         logger.info("node %s on %s joined, with %d CPUs", node.name, node.host, node.cpus)
-        self._forget_orphans(node)
+        self._succession.forget(node.id)
         if not again:
             self._placing.joined(node)
         told = {(each["client"], each["executor"]): each for each in hello["stations"]}
+        self._take_stations(node, told, again=again)
+        if not again:
+            for client, unbegun in self._succession.vouch(node.id, told):
+                for work in self._works_of(client):
+                    work.vouch(unbegun)
+        if node.draining:
+            self._dismiss(node)
+        self._place_all()
+
+    def _take_stations(
+        self, node: HeadMember, told: Mapping[tuple[int, int], dict[str, Any]], *, again: bool
+    ) -> None:
+        """Take note of what a node has of which executors."""
         for key, station in told.items():
             work = self.works.get(key)
             if work is None:
-                self._orphans.setdefault(key, {})[node.id] = station
+                self._succession.orphan(key, node.id, station)
             elif node.id in work.windows:
                 work.resume(node.id, station["jobs"], station["answered"])
             else:
@@ -241,31 +239,13 @@ class Head:
         for key, work in self.works.items():
             if again and key not in told and node.id in work.windows:
                 work.resume(node.id, (), ())  # what it was sent has not arrived
-        if not again:
-            self._vouch(node.id, told)
-        if node.draining:
-            self._dismiss(node)
-        self._place_all()
 
     def _claim(self, work: Work, node: int, station: dict[str, Any]) -> None:
         self._placing.claimed(work, node, station)
         work.claim(node, station["width"], station["jobs"], station["answered"])
 
-    def _vouch(self, node: int, told: Mapping[tuple[int, int], dict[str, Any]]) -> None:
-        """Take a node that is back at its word about what another head had sent it."""
-        has = {
-            (client, number)
-            for (client, _), station in told.items()
-            for number in (*station["jobs"], *station["answered"])
-        }
-        for client, sent in self._before.items():
-            mine = [number for number, where in sent.items() if where == node]
-            unbegun = [number for number in mine if (client, number) not in has]
-            for number in unbegun:
-                del sent[number]
-            for work in self.works.values():
-                if work.client == client:
-                    work.vouch(unbegun)
+    def _works_of(self, client: int) -> list[Work]:
+        return [work for work in self.works.values() if work.client == client]
 
     def _leave(self, member: HeadMember, why: str) -> None:
         if member.gone:
@@ -282,12 +262,12 @@ class Head:
             del self._lost[:-100]
             for work in list(self.works.values()):
                 self._node_lost_work(member, work, why)
-            self._forget_orphans(member)
+            self._succession.forget(member.id)
             self._placing.left(member)
             self.inquiries.left(member)
             self._place_all()
         else:
-            for work in [work for work in self.works.values() if work.client == member.id]:
+            for work in self._works_of(member.id):
                 self._drop(work)
 
     def _node_lost_work(self, node: HeadMember, work: Work, why: str) -> None:
@@ -356,10 +336,10 @@ class Head:
             birth,
             self.send,
             journal=self._journal,
-            before=self._before.setdefault(member.id, {}),
+            before=self._succession.sent(member.id),
         )
         self.works[member.id, number] = work
-        for node, station in self._orphans.pop((member.id, number), {}).items():
+        for node, station in self._succession.adopt((member.id, number)).items():
             if node in self._by_id:
                 self._claim(work, node, station)
         self._place(work)
@@ -396,7 +376,7 @@ class Head:
 
     def settle(self) -> None:
         """Place what can be placed, after some letters."""
-        if not self._dirty or self._awaited:
+        if not self._dirty or self._succession.awaited:
             return
         for work in self._dirty:
             work.dispatch()
@@ -411,13 +391,10 @@ class Head:
 
     def look(self, now: float) -> float:
         """Do what is due; return after how many seconds to come back."""
-        if self._began is None:
-            self._began = self._looked = now
+        if self._succession.began is None:
+            self._succession.began = self._looked = now
         self._forgive(now)
-        if self._awaited and now - self._began > self.lease:
-            self._await_no_more()
-        if self._orphans and now - self._began > 2 * self.lease:
-            self._drop_orphans()
+        self._give_up_the_past(now)
         for member in list(self._by_id.values()):
             if now - member.heard > self.lease and member.pid not in self.watched:
                 self._leave(member, f"nothing was heard of it for {self.lease:g} seconds")
@@ -431,10 +408,6 @@ class Head:
         self.settle()
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
 
-    def _forget_orphans(self, node: HeadMember) -> None:
-        for stations in self._orphans.values():
-            stations.pop(node.id, None)
-
     def _forgive(self, now: float) -> None:
         """Hold it against nobody that this process itself did not run for long."""
         missed = now - self._looked
@@ -442,26 +415,21 @@ class Head:
         if missed > self.lease / 4:
             for member in self._by_id.values():
                 member.heard += missed
-            self._began = (self._began or 0.0) + missed
+            self._succession.began = (self._succession.began or 0.0) + missed
 
-    def _await_no_more(self) -> None:
-        logger.warning("%d nodes of the roster have not come back", len(self._awaited))
-        lost, self._awaited = self._awaited, set()
-        for member in self._by_id.values():
-            if not member.is_node:
-                for node in lost:
+    def _give_up_the_past(self, now: float) -> None:
+        """Go on without nodes and programs that have not come back."""
+        overdue = self._succession.overdue(now)
+        if overdue:
+            logger.warning("%d nodes of the roster have not come back", len(overdue))
+        for node in overdue:
+            for member in self._by_id.values():
+                if not member.is_node:
                     self._tell_gone(member, node)
-        for node in lost:
             if self._journal is not None:
                 self._journal.remove(node)
-
-    def _drop_orphans(self) -> None:
-        """End what nodes have of programs that did not come back."""
-        for (client, number), stations in self._orphans.items():
-            for node in stations:
-                letter = wire.letter(wire.CLOSE, client, number, wire.COUNT.pack(9))
-                self.send(node, letter)
-        self._orphans.clear()
+        for client, number, node in self._succession.abandoned(now):
+            self.send(node, wire.letter(wire.CLOSE, client, number, wire.COUNT.pack(9)))
 
     def drain(self, node: HeadMember) -> None:
         """Give a node no more; it leaves when it has done what it has."""
@@ -480,9 +448,6 @@ class Head:
     def waits_too_long(self, member: HeadMember) -> None:
         """Give up a member that takes nothing."""
         self._leave(member, "it does not read what it is sent")
-
-    def unreachable(self, member: HeadMember) -> None:
-        """Take note that a member's connection has ended; it has its lease to come back."""
 
     def revoke(self, keys: Iterable[str]) -> None:
         """Part with members whose keys are not accepted any more."""

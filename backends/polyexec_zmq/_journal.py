@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: A program's number, a node's, and how many jobs follow; negative if they were given back.
 _ENTRY: Final = struct.Struct("<QQq")
-#: How large the file of jobs may become before it is begun anew.
-_LARGEST: Final = 64 << 20
+#: How large the file of jobs may become before it is begun anew, at least; many times what was
+#: written then, so that this is rare.
+_LARGEST: Final = 1 << 20
+_GROWTH: Final = 4
 
 
 class Journal:
@@ -36,6 +38,7 @@ class Journal:
         self._nodes: set[int] = set()
         self._fd = -1
         self._size = 0
+        self._most = _LARGEST
 
     def read(self) -> tuple[set[int], dict[int, dict[int, int]]]:
         """Return the nodes of the head before this one, and by program which job was sent where."""
@@ -83,12 +86,13 @@ class Journal:
         self._fd, self._size = fd, 0
         for program, node, numbers in live:
             self.sent(program, node, numbers)
+        self._most = max(_LARGEST, _GROWTH * self._size)
         new.replace(self._jobs)
 
     @property
     def is_full(self) -> bool:
         """Whether the file of jobs had better be begun anew."""
-        return self._size > _LARGEST
+        return self._size > self._most
 
     def sent(self, program: int, node: int, numbers: list[int]) -> None:
         """Write down that *node* is being sent these jobs of *program*."""
