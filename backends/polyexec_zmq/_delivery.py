@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from polyexec.scheduling import Job
     from polyexec_process.engine import Crew
     from polyexec_zmq._bulk import Incoming
+
+logger = logging.getLogger("polyexec")
 
 
 class Delivery:
@@ -113,6 +116,9 @@ class Delivery:
             self._crew.unprepared(event["worker"], bytes.fromhex(event["error"]))
         elif what == "barren":
             self._crew.barren(event["why"])
+        elif what == "waiting":
+            # Handlers are users' code.
+            self.in_order.put(partial(logger.warning, "%s", event["why"]))
 
 
 def _lost(why: str, host: str | None = None) -> Lost:

@@ -401,6 +401,8 @@ class Head:
             elif now - member.spoke > BEAT:
                 self._send_to(member, wire.letter(wire.PING))
         self._crowded = {work for work in self._crowded if work.recall(now)}
+        for work in self.works.values():
+            work.note_waiting(now)
         self.inquiries.look(now)
         self.rate.note(now, self._done())
         if self._journal is not None and self._journal.is_full:

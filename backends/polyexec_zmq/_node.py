@@ -218,10 +218,10 @@ class Node:
             self.line.send(wire.letter(wire.ASK, 0, 1, question))
         stations = list(self._stations.values())
         if self._outputs is None:
-            waits = [station.flush() for station in stations]
+            waits = [station.flush(len(station.outbox)) for station in stations]
         else:
             # What is written before an answer goes before it: what has come by now waits for that.
-            pending = [station.pending for station in stations]
+            pending = [len(station.outbox) for station in stations]
             self._outputs.look()
             waits = [station.flush(most) for station, most in zip(stations, pending, strict=True)]
         if self._dismissed and not self.left and self._is_done():

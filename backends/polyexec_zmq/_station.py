@@ -1,8 +1,4 @@
-"""One executor's workers on a node: a local pool, whose client is a program far away.
-
-What the pool tells is gathered, in order, until the line's thread sends it. Answers are kept until
-the program has acknowledged them, for neither a cut connection nor a head that dies may lose one.
-"""
+"""One executor's workers on a node: a local pool, whose client is a program far away."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +16,7 @@ from polyexec_process.engine import Births, LocalPool, Lost, Parcel
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._gathering import Gathering
 from polyexec_zmq._logflow import LogFlow
+from polyexec_zmq._outbox import Outbox, StationTask
 from polyexec_zmq._remotebirth import RemoteBirth
 from polyexec_zmq._units import WorkerUnits
 
@@ -28,23 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polyexec_zmq._node import Node
-
-#: How many answers go into a letter.
-_BATCH: Final = 256
-#: For how many seconds a start is kept back, for most tasks have ended by then.
-_START_AFTER: Final = 0.004
-
-
-class StationTask:
-    """Who owns a job here; *name* is its number, which its program knows it by."""
-
-    __slots__ = ("answered", "name", "told", "worker")
-
-    def __init__(self, number: int) -> None:
-        self.name = number
-        #: The number of the worker that has it, 0 if none, and what its program knows of that.
-        self.worker = self.told = 0
-        self.answered = False
 
 
 class Station:
@@ -63,13 +42,11 @@ class Station:
         self._set_units(spec.get("units", {}))
         self.jobs: dict[int, Job] = {}
         self._gathering = Gathering(node.incoming, client)
-        self._out: deque[tuple[Any, ...]] = deque()
-        self._starts: deque[tuple[float, StationTask]] = deque()
+        self.outbox: Outbox = Outbox(node.line.send, self._letter, node.worker_prefix)
         self._numbers: dict[str, int] = {}
-        self._seq = 0
-        self._unacknowledged: deque[tuple[int, list[Any], list[int]]] = deque()
         self._fatal: bytes | None = None
         self.closing: bool = False
+        self._closed = False
         self._log_flow = LogFlow(self._record)
         self.pool: LocalPool = LocalPool(
             max(self.width, 1),
@@ -157,7 +134,7 @@ class Station:
         kept: list[int] = []
         for number in numbers:
             (taken if self._take_back(number) else kept).append(number)
-        self._out.append((wire.WITHDRAWN, wire.pack_numbers(taken), wire.pack_numbers(kept)))
+        self.outbox.put(wire.WITHDRAWN, wire.pack_numbers(taken), wire.pack_numbers(kept))
 
     def _take_back(self, number: int) -> bool:
         job = self.jobs.get(number)
@@ -174,25 +151,28 @@ class Station:
                 break
             if self._take_back(number):
                 back.append(number)
-        self._out.append((wire.RETURNED, wire.pack_numbers(back)))
+        self.outbox.put(wire.RETURNED, wire.pack_numbers(back))
 
     def kill(self, numbers: Iterable[int]) -> None:
         """Stop jobs."""
         for number in numbers:
             job = self.jobs.get(number)
-            if job is None:
-                continue
-            if self._take_back(number):
-                self._out.append((wire.ANSWERS, number, wire.STOPPED, 0, 0, b""))
-            else:
+            if job is not None and not self._drop(job):
                 self.pool.kill_soon(job)
+
+    def _drop(self, job: Job) -> bool:
+        """Answer for *job* if no worker has it; return False if one has."""
+        task: StationTask = job.owner
+        taken = self._take_back(task.name)
+        if taken:
+            self.outbox.answer(task, wire.STOPPED)
+        return taken
 
     def close(self, signum: int) -> None:
         """End the workers; by *signum*, if that is not 0."""
         if signum:
-            for number in list(self.jobs):
-                if self._take_back(number):
-                    self._out.append((wire.ANSWERS, number, wire.STOPPED, 0, 0, b""))
+            for job in list(self.jobs.values()):
+                self._drop(job)
             self._log_flow.end()
             self.pool.terminate(signal.Signals(signum))
         else:
@@ -205,31 +185,20 @@ class Station:
         self.pool.join()
         self._log_flow.end()  # if a handler is stuck there
         self.pool.join()
-        self._put((wire.CLOSED,))
         self._gathering.close()
-
-    def acknowledged(self, newest: int) -> None:
-        """Forget answers that have arrived."""
-        while self._unacknowledged and self._unacknowledged[0][0] <= newest:
-            self._unacknowledged.popleft()
+        self._closed = True
+        self._put(wire.CLOSED)
 
     def inventory(self) -> dict[str, Any]:
         """Return what a head must know that knows nothing of it, or of what was on its way."""
         jobs = list(self.jobs)  # first, for what ends meanwhile is among the answers then
-        answered = [number for _, _, numbers in self._unacknowledged for number in numbers]
-        # What was given back is in neither, which says so.
-        said = (wire.RETURNED, wire.WITHDRAWN)
-        kept = [item for item in list(self._out) if item[0] not in said]
-        for item in [item for item in list(self._out) if item[0] in said]:
-            self._out.remove(item)
-        answered += [item[1] for item in kept if item[0] == wire.ANSWERS]
         return {
             "client": self.client,
             "executor": self.number,
             "width": self.width,
             "units": self._units,
             "jobs": jobs,
-            "answered": answered,
+            "answered": self.outbox.answered(),
         }
 
     def describe(self) -> list[dict[str, Any]]:
@@ -241,8 +210,7 @@ class Station:
     def resend(self) -> None:
         """Send again what is not acknowledged."""
         self._log_flow.forget()
-        for _, letter, _ in self._unacknowledged:
-            self._node.line.send(letter)
+        self.outbox.resend()
         if self._fatal is not None:
             self._node.line.send(self._letter(wire.EVENT, self._fatal))
 
@@ -254,68 +222,22 @@ class Station:
     @property
     def is_done(self) -> bool:
         """Whether it has no job, and its program has every answer."""
-        return not (self.jobs or self._out or self._unacknowledged)
+        return not self.jobs and self.outbox.is_empty
 
-    @property
-    def pending(self) -> int:
-        """How many letters, or answers, wait to be sent."""
-        return len(self._out)
-
-    def flush(self, most: int | None = None) -> float | None:
+    def flush(self, most: int) -> float | None:
         """Send *most* of what there is; return how many seconds may pass until the next time."""
-        answers: list[tuple[Any, ...]] = []
-        for _ in range(len(self._out) if most is None else most):
-            item = self._out.popleft()
-            if item[0] == wire.ANSWERS:
-                answers.append(item)
-                if len(answers) == _BATCH:
-                    self._send_answers(answers)
-                    answers = []
-                continue
-            if answers:
-                self._send_answers(answers)
-                answers = []
-            if item[0] == wire.WITHDRAWN:
-                self._send_starts(at_once=True)  # what was not withdrawn may run
-            elif item[0] == wire.CLOSED:
-                self._node.forget(self)
-            self._node.line.send(self._letter(*item))
-        if answers:
-            self._send_answers(answers)
-        return self._send_starts()
-
-    def _send_answers(self, answers: list[tuple[Any, ...]]) -> None:
-        self._seq += 1
-        pack = wire.ANSWER.pack
-        entries = [wire.NUMBER.pack(self._seq)]
-        entries += [
-            pack(n, status, micros, who, len(body)) for _, n, status, micros, who, body in answers
-        ]
-        bodies = b"".join([item[5] for item in answers])
-        letter = self._letter(wire.ANSWERS, b"".join(entries), bodies)
-        self._unacknowledged.append((self._seq, letter, [item[1] for item in answers]))
-        self._node.line.send(letter)
-
-    def _send_starts(self, *, at_once: bool = False) -> float | None:
-        starts, now = self._starts, time.monotonic()
-        begun: dict[int, list[int]] = {}
-        while starts and (at_once or starts[0][1].answered or starts[0][0] + _START_AFTER <= now):
-            _, task = starts.popleft()
-            if not task.answered and task.told != task.worker:
-                task.told = task.worker
-                begun.setdefault(task.worker, []).append(task.name)
-        for worker, numbers in begun.items():
-            name = f"{self._node.worker_prefix}-{worker}".encode() if worker else b""
-            self._node.line.send(self._letter(wire.STARTED, name, wire.pack_numbers(numbers)))
-        return _START_AFTER if starts else None
+        wait = self.outbox.flush(most)
+        if self._closed and not self.outbox:
+            self._node.forget(self)
+        return wait
 
     def _letter(self, kind: int, *frames: Any) -> list[Any]:
         return wire.letter(kind, self.client, self.number, *frames)
 
     # -- what the pool tells; on any thread -------------------------------------------------------
 
-    def _put(self, item: tuple[Any, ...]) -> None:
-        self._out.append(item)
+    def _put(self, kind: int, *frames: Any) -> None:
+        self.outbox.put(kind, *frames)
         self._node.line.wake()
 
     def started(self, jobs: list[Job], worker: str) -> None:
@@ -325,16 +247,14 @@ class Station:
             number = self._numbers[worker] = int(worker.rpartition("-")[2])
         now = time.monotonic()
         for job in jobs:
-            job.owner.worker = number
-            self._starts.append((now, job.owner))
+            self.outbox.note_worker(job.owner, number, now)
         self._node.line.wake()
 
     def unstarted(self, jobs: list[Job]) -> None:
         """Take note that *jobs* were sent, but not begun."""
         now = time.monotonic()
         for job in jobs:
-            job.owner.worker = 0
-            self._starts.append((now, job.owner))
+            self.outbox.note_worker(job.owner, 0, now)
 
     def ended(self, job: Job, answer: Any) -> None:
         """Take a job's outcome."""
@@ -348,10 +268,8 @@ class Station:
         self._answer(job, status, data, seconds)
 
     def _answer(self, job: Job, status: int, body: bytes = b"", seconds: float = 0.0) -> None:
-        task: StationTask = job.owner
-        micros = min(int(seconds * 1e6), (1 << 32) - 1)
         # Before it is forgotten: at any time it is among the jobs, or the answers.
-        self._out.append((wire.ANSWERS, task.name, status, micros, task.worker, body))
+        self.outbox.answer(job.owner, status, body, seconds)
         self._release(job)
         self._node.line.wake()
 
@@ -394,11 +312,11 @@ class Station:
 
     def _event(self, **event: Any) -> bytes:
         data = wire.to_json(event)
-        self._put((wire.EVENT, data))
+        self._put(wire.EVENT, data)
         return data
 
     def _record(self, number: int, record: bytes) -> None:
-        self._put((wire.RECORD, wire.NUMBER.pack(number), record))
+        self._put(wire.RECORD, wire.NUMBER.pack(number), record)
 
 
 def _told(lost: Lost) -> dict[str, Any]:
@@ -415,7 +333,7 @@ _TAKES: Final[dict[int, Callable[[Station, list[Any]], None]]] = {
     wire.JOBS: Station.accept,
     wire.FUNCTION: Station.learn,
     wire.RESEND: lambda station, _: station.resume(),
-    wire.ACK: lambda station, frames: station.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
+    wire.ACK: lambda station, frames: station.outbox.acknowledged(wire.NUMBER.unpack(frames[1])[0]),
     wire.HEARD: lambda station, frames: station._log_flow.heard(wire.NUMBER.unpack(frames[1])[0]),
     wire.WITHDRAW: lambda station, frames: station.withdraw(wire.unpack_numbers(frames[1])),
     wire.KILL: lambda station, frames: station.kill(wire.unpack_numbers(frames[1])),

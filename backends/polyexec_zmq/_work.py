@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How many seconds a node may be silent before what it has not begun is recalled for another.
 PATIENCE: Final = 0.05
+#: After how many seconds a program hears that no node can run its jobs.
+WAITING: Final = 5.0
 
 
 class Work:
@@ -64,6 +66,8 @@ class Work:
         self._doubtful: dict[int, Job] = {}
         #: What nodes were asked to stop, or to give back, and how: they may not have heard it.
         self._asked: dict[int, int] = {}
+        self._waits_since: float | None = None
+        self._told_waiting = False
         self.done: int = 0
         self.lost: int = 0
 
@@ -85,6 +89,20 @@ class Work:
         """Whether it could use more workers than it has."""
         have = sum(window.width for window in self.windows.values())
         return bool(self.scheduler.ready) and have < self.useful
+
+    def note_waiting(self, now: float) -> None:
+        """Tell the program, once, if its jobs have waited for long because no node can run them."""
+        if not self.scheduler.ready or any(window.width for window in self.windows.values()):
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = now
+        elif now - self._waits_since > WAITING and not self._told_waiting:
+            self._told_waiting = True
+            wanted = ", ".join(f"{count} of {name!r}" for name, count in self.needs.items())
+            what = f"a node that has {wanted}" if wanted else "a node"
+            why = f"{len(self.jobs)} tasks wait for {what}; start one with `polyexec node`"
+            event = wire.to_json({"what": "waiting", "why": why})
+            self._send(self.client, wire.letter(wire.EVENT, 0, self.number, event))
 
     def place(
         self,

@@ -425,7 +425,7 @@ class Cluster:
                 self.begin(place)
                 self.finish(place)
                 busy |= any(pool.outstanding for pool in self.pools(place))
-                busy |= any(station._out for station in node._stations.values())
+                busy |= any(station.outbox for station in node._stations.values())
             self.look_at_withdrawn()
             if not busy and len(self.crew.outcomes) == len(self.jobs):
                 assert not self.pool._withdrawing, "nobody answered who asked for jobs back"
