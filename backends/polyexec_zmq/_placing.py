@@ -84,7 +84,7 @@ class Placing:
             self._stock.give_back(node, share.units)
 
     def review(self, works: Collection[Work], nodes: Collection[HeadMember]) -> bool:
-        """Give resources to who waits for some; return whether that has changed anything."""
+        """Give resources to who waits for some; return whether anybody does."""
         waiting = [work for work in works if work.needs and work.is_short]
         if not waiting:
             return False
@@ -94,4 +94,4 @@ class Placing:
                 work.place({})
         for work in waiting:
             self.place(work, nodes)
-        return any(not work.is_short for work in waiting)
+        return True

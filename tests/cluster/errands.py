@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -41,3 +43,36 @@ class Canary:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return touch, (self.file,)
+
+
+def given() -> tuple[str | None, str | None, int]:
+    """Return which units of a GPU this task's worker has, as it is told, and its process."""
+    gpu = os.environ.get("POLYEXEC_RESOURCE_GPU")
+    return gpu, os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+
+def given_after(folder: str, count: int) -> tuple[str | None, str | None, int]:
+    """Return what `given` does, once *count* tasks have come so far."""
+    Path(folder, str(os.getpid())).touch()
+    while len(list(Path(folder).iterdir())) < count:
+        time.sleep(0.01)  # nobody tells of files
+    return given()
+
+
+def talk(count: int) -> int:
+    """Write some lines, in all ways there are."""
+    for number in range(count):
+        sys.stdout.write(f"line {number}\n")
+        os.write(2, b"error %d\n" % number)
+    subprocess.run(["echo", "from a child"], check=True)
+    sys.stdout.write("no newline")
+    sys.stdout.flush()
+    return count
+
+
+def shout(size: int) -> int:
+    """Write very much, in lines."""
+    line = "x" * 99
+    for _ in range(size // 100):
+        sys.stdout.write(f"{line}\n")
+    return size
