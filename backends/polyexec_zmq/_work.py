@@ -476,14 +476,14 @@ class Work:
         """
         if self.scheduler.ready or len(self.windows) < 2:  # noqa: PLR2004 - one can't help another
             return False
-        free = sum(max(w.width - len(w.entries), 0) for w in self.windows.values())
+        free = any(len(w.entries) < w.width for w in self.windows.values())
         crowded = [w for w in self.windows.values() if len(w.entries) > w.width]
         for window in crowded:
             node = window.worker
-            if free > 0 and node not in self._recalled and now - window.progressed_at > PATIENCE:
-                count = min(len(window.entries) - window.width, free)
-                free -= count
-                self.ask_back(node, count)
+            if free and node not in self._recalled and now - window.progressed_at > PATIENCE:
+                # All of it: others take shares of that, and this one is given no more meanwhile.
+                self.scheduler.hold_back(window)
+                self.ask_back(node, len(window.entries) - window.width)
         return bool(crowded)
 
     def ask_back(self, node: int, count: int) -> None:

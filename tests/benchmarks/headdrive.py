@@ -30,6 +30,14 @@ BATCH, ACKNOWLEDGED = 256, 16
 _CLIENT = 1
 _EXECUTOR = 1
 _KIND = 1
+#: An executor that wants all workers, and nothing of them.
+_SPEC: dict[str, Any] = {
+    "workers": None,
+    "env": {},
+    "max_tasks": None,
+    "max_memory": None,
+    "idle_timeout": None,
+}
 #: What a no-op call is, pickled: as long as that.
 CALL = b"c" * 16
 
@@ -54,10 +62,10 @@ class Drive:
         self._join(_CLIENT, role="client")
         for number in range(nodes):
             self._join(_CLIENT + 1 + number, role="node", cpus=1, name=f"n{number}", host="h")
-        spec = {"workers": None, "again": False}
-        self._put(_CLIENT, wire.OPEN, 0, wire.to_json(spec), b"")
+        self._put(_CLIENT, wire.OPEN, 0, wire.to_json(_SPEC), b"")
         self._put(_CLIENT, wire.FUNCTION, 0, wire.COUNT.pack(_KIND), b"function")
         self.turn()
+        assert not self.head.malformed, "a letter that was made by hand makes no sense"
 
     def _join(self, member: int, **what: Any) -> None:
         hello = {"member": member, "incarnation": None, "pid": 0, "stations": [], **what}

@@ -84,6 +84,12 @@ class SitesMachine(RuleBasedStateMachine):
             self.dispatch()
 
     @rule(site=sites)
+    def hold_back(self, site: int) -> None:
+        if site in self.windows:
+            self.scheduler.hold_back(self.windows[site])
+            self.dispatch()
+
+    @rule(site=sites)
     def lose(self, site: int) -> None:
         if site in self.windows:
             lost = self.scheduler.lost_site(self.windows.pop(site))
@@ -157,3 +163,17 @@ def test_a_site_that_is_adopted_with_its_jobs_gets_no_more_than_it_can_run() -> 
     assert scheduler.assign() is None
     scheduler.ended(window, [(job, TINY)], 0.0)
     assert scheduler.assign() is not None
+
+
+def test_a_site_that_is_held_back_gets_more_once_it_answers() -> None:
+    scheduler = Scheduler()
+    stuck = scheduler.add_site("here", 1)
+    first, second = Job(1, b"", None), Job(1, b"", None)
+    scheduler.submit(first)
+    scheduler.assign()
+    scheduler.hold_back(stuck)
+    scheduler._learn(1, TINY)
+    scheduler.submit(second)
+    assert scheduler.assign() is None
+    scheduler.ended(stuck, [(first, TINY)], 0.0)
+    assert scheduler.assign() == (stuck, [second])

@@ -232,14 +232,20 @@ class Scheduler:
             else:
                 self._learn(job.kind, seconds)
                 job.state, job.place = ENDED, None
+                window.blocked = False
         window.progressed_at = now
         if entries:
             self._reopen(window)
             return
         window.load = 0.0
+        window.blocked = False
         if not window.idling and window.left != 0:
             window.idling = True
             self._idle.append(window)
+
+    def hold_back(self, window: SiteWindow) -> None:
+        """Give a site no more than it can run at once, until it answers."""
+        window.blocked = True
 
     def adopt(self, window: SiteWindow, job: Job) -> None:
         """Take note that a site has *job* already."""
@@ -294,13 +300,15 @@ class Scheduler:
 
     def _fill(self, window: Window) -> list[Job]:
         held = len(window.entries)
-        if window.blocked or window.left == 0 or (window.starting and held):
+        if window.left == 0 or (window.starting and held):
             return []
         width = window.width
         share = -(-len(self.ready) * width // (2 * self._width))
         room = min(MAX_BATCH, MAX_WINDOW * width - held, share)
         if window.starting:
             room = 1
+        if window.blocked:
+            room = min(room, max(width - held, 0))
         if window.left is not None:
             room = min(room, window.left)
         jobs = self._take(room, window, held)
