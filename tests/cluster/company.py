@@ -104,6 +104,8 @@ class Company:
     def __init__(self, net: Net, folder: Path, lease: float = LEASE) -> None:
         self.net = net
         self.folder = folder
+        #: Whether letters may have come to the head that nobody has sent.
+        self.garbled = False
         self.lease = lease
         self.members: list[Member] = []
         self.address = f"tcp://{net.hosts['head'].address}:{PORT}"
@@ -191,5 +193,5 @@ class Company:
             member.close()
         log = self.folder / "head.log"
         said = log.read_text() if log.exists() else ""
-        assert "makes no sense" not in said, said
+        assert self.garbled or "makes no sense" not in said, said
         assert "Traceback" not in said, said

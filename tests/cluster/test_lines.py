@@ -161,6 +161,7 @@ def stalls_downwards(proxy: Member, company: Company) -> None:
 
 @trouble
 def loses_bytes(proxy: Member, company: Company) -> None:
+    company.garbled = True  # without keys nothing tells a letter from the rest of one
     for count in (1, 10, 1000):
         proxy.order(f"drop {count}")
         settled(company)
