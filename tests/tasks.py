@@ -278,4 +278,4 @@ def cluster_within() -> tuple[str | None, int]:
     """Return the address of the cluster that this worker's executors are on, and a worker of it."""
     context: Any = polyexec.get_context("zmq")
     with context.Executor(1) as executor:
-        return context.cluster.address, executor.submit(os.getpid).result()
+        return context.joining.address, executor.submit(os.getpid).result()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyexec.cpus import limit_cpus
@@ -66,11 +65,3 @@ class Birth:
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings)
-
-
-def current_directory() -> str | None:
-    """Return the current directory, None if it has been removed."""
-    try:
-        return str(Path.cwd())
-    except OSError:
-        return None

@@ -12,8 +12,13 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process._birth import current_directory
-from polyexec_process._nursery import be_nursery, interpreter_command, receive, send
+from polyexec_process._nursery import (
+    be_nursery,
+    current_directory,
+    interpreter_command,
+    receive,
+    send,
+)
 from polyexec_process._preload import program
 
 if TYPE_CHECKING:

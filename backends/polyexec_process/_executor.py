@@ -16,10 +16,11 @@ from polyexec import Executor
 from polyexec.arguments import reject_unknown
 from polyexec.cpus import usable_cpus
 from polyexec.surroundings import Surroundings
-from polyexec_process._birth import Birth, current_directory
+from polyexec_process._birth import Birth
 from polyexec_process._births import Births
 from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
+from polyexec_process._nursery import current_directory
 from polyexec_process._pool import LocalPool
 from polyexec_process._settings import Settings
 

@@ -273,3 +273,11 @@ def watch_process(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:  # a kernel without it, or a sandbox that forbids it
         return None
+
+
+def current_directory() -> str | None:
+    """Return the current directory, None if it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - pathlib takes long to import
+    except OSError:
+        return None

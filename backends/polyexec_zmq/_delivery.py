@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polyexec.scheduling import Job
-    from polyexec_process.engine import Crew
+    from polyexec_process.submitting import Crew
     from polyexec_zmq._bulk import Incoming
 
 logger = logging.getLogger("polyexec")

@@ -17,7 +17,12 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from polyexec_process.engine import current_directory, interpreter_command, watch_process
+from polyexec_process.engine import (
+    Births,
+    current_directory,
+    interpreter_command,
+    watch_process,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,12 +129,15 @@ def main(fd: int, parent: int, folder: str, **options: Any) -> None:
 
 
 def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, Any]) -> None:
+    sock.set_inheritable(False)
+    address = f"ipc://{folder}/head"
+    env = {ADDRESS: address}
+    # First, for it loads what it needs while we do.
+    spare = Births(options["method"], None, env, [], 1)
     from polyexec_zmq._loop import HeadLoop
     from polyexec_zmq._node import Node
     from polyexec_zmq._orphans import INIT, reap_orphans
 
-    sock.set_inheritable(False)
-    address = f"ipc://{folder}/head"
     loop = HeadLoop(address)
 
     def tell(_: str) -> None:
@@ -141,8 +149,9 @@ def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, 
         address,
         None,
         name="embedded",
-        env={ADDRESS: address},
+        env=env,
         house=loop,
+        spare=spare,
         tell=tell,
         **options,
     )

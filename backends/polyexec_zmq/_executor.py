@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process.engine import ProcessExecutor, birth
+from polyexec_process.submitting import ProcessExecutor, birth
 from polyexec_zmq._family import PoolFamily, needs_of
 from polyexec_zmq._remotepool import RemotePool
 
 if TYPE_CHECKING:
-    from polyexec_process.engine import Engine, Settings
+    from polyexec_process.engine import Engine
+    from polyexec_process.submitting import Settings
     from polyexec_zmq._context import ZmqContext
     from polyexec_zmq._family import Needs
 

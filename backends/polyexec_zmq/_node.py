@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec_process.engine import Births
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._bulk import Incoming, Outgoing
@@ -41,7 +42,7 @@ class Node:
 
     *env* is set in its workers, *method* is how they are born. It has no connection if it lives in
     the *house* of the head. *tell* is told when it has `joined`, lost its connection (`cut`), or
-    `ended`; on any thread.
+    `ended`; on any thread. *spare* is a nursery that the first executor may have.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Node:
         resources: Mapping[str, float] | None = None,
         worker_prefix: str = "ZmqProcess",
         house: HeadLoop | None = None,
+        spare: Births | None = None,
         connect_timeout: float | None = None,
         tell: Callable[[str], object] = str,
     ) -> None:
@@ -84,6 +86,7 @@ class Node:
             self._outputs = Outputs(self._output)
             assert isinstance(self.line, Line)
             self.line.watch(self._outputs.fileno())
+        self._spare = spare
         self._lock = threading.Lock()
         self._fence: threading.Timer | None = None
         self._fence_after = 0.0
@@ -107,6 +110,15 @@ class Node:
     def start(self) -> None:
         """Join."""
         self.line.start()
+
+    def births(self, env: Mapping[str, str], cpus: int) -> Births:
+        """Return a nursery for workers with *env*, each of which has so many *cpus*."""
+        if not env and cpus == 1:
+            with self._lock:
+                spare, self._spare = self._spare, None
+            if spare is not None:
+                return spare
+        return Births(self.method, None, {**self.env, **env}, [], cpus)
 
     def drain(self) -> None:
         """Leave once what runs has ended, or the head has been out of reach for too long."""
@@ -234,6 +246,10 @@ class Node:
         return self.outgoing.is_empty and all(station.is_done for station in stations)
 
     def _end(self) -> None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()
         if not self.ended.is_set():
             self.ended.set()
             self._tell("ended")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polyexec_process.engine import Birth
+    from polyexec_process.submitting import Birth
 
 
 @dataclass

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from polyexec import ClusterLostError
     from polyexec.scheduling import Job
-    from polyexec_process.engine import Crew
+    from polyexec_process.submitting import Crew
     from polyexec_zmq._hub import Hub
     from polyexec_zmq._shipping import Sent
 

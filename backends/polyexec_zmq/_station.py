@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import Job
 from polyexec.serialization import LARGE
-from polyexec_process.engine import Births, LocalPool, Lost, Parcel
+from polyexec_process.engine import LocalPool, Lost, Parcel
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._gathering import Gathering
 from polyexec_zmq._logflow import LogFlow
@@ -51,7 +51,7 @@ class Station:
         self.pool: LocalPool = LocalPool(
             max(self.width, 1),
             self,
-            lambda: Births(node.method, None, {**node.env, **spec["env"]}, [], self._cpus),
+            lambda: node.births(spec["env"], self._cpus),
             self._prepare,
             node.worker_prefix,
             max_tasks=spec["max_tasks"],
