@@ -452,7 +452,9 @@ class Work:
         for window in crowded:
             node = window.worker
             if free > 0 and node not in self._recalled and now - window.progressed_at > PATIENCE:
-                count = min(len(window.entries) - window.width, free)
+                # Of short tasks very many may wait: one for each that is free would take for ever.
+                surplus = len(window.entries) - window.width
+                count = min(surplus, max(free, surplus // 2))
                 free -= count
                 self.ask_back(node, count)
         return bool(crowded)
