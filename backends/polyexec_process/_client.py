@@ -56,12 +56,15 @@ class Engine(Protocol):
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
+        ...
 
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
+        ...
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
+        ...
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""
@@ -74,9 +77,11 @@ class Engine(Protocol):
 
     def processes(self) -> dict[int, Any]:
         """Return the workers by pid; waits for those that are being started."""
+        ...
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what is known of each worker; waits for those that are being started."""
+        ...
 
     def abandon(self) -> None:
         """Let go of what is the parent's, in this forked child."""

@@ -58,6 +58,7 @@ class Member(Protocol):
 
     def hello(self) -> dict[str, Any]:
         """Return what to join with."""
+        ...
 
     def joined(self, welcome: dict[str, Any]) -> None:
         """Take note that a session has begun; what the last one may have lost is to be told."""

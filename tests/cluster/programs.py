@@ -33,7 +33,7 @@ def status(context: Any, **_: Any) -> None:
 
 def await_nodes(context: Any, names: list[str], patience: float, **_: Any) -> None:
     """Say so once exactly these nodes are there."""
-    deadline = time.monotonic() + patience
+    deadline, nodes = time.monotonic() + patience, None
     while time.monotonic() < deadline:
         nodes = context.hub().ask({"what": "status"})["nodes"]
         if sorted(node["name"] for node in nodes if not node["draining"]) == names:
@@ -45,7 +45,7 @@ def await_nodes(context: Any, names: list[str], patience: float, **_: Any) -> No
 
 def await_gone(context: Any, pids: list[int], patience: float, **_: Any) -> None:
     """Say so once there are no executors any more, and none of these processes."""
-    deadline = time.monotonic() + patience
+    deadline, left = time.monotonic() + patience, pids
     while time.monotonic() < deadline:
         left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         if not left and not context.hub().ask({"what": "status"})["executors"]:
@@ -81,7 +81,7 @@ def pause(_: Any, seconds: float, **__: Any) -> None:
 
 def await_queue(context: Any, tasks: int, patience: float, **_: Any) -> None:
     """Say so once so many tasks wait at the head."""
-    deadline = time.monotonic() + patience
+    deadline, executors = time.monotonic() + patience, None
     while time.monotonic() < deadline:
         executors = context.hub().ask({"what": "status"})["executors"]
         if sum(each["queued"] for each in executors) == tasks:

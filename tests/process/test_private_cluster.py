@@ -259,7 +259,7 @@ def test_an_executor_ends_though_a_handler_is_stuck_in_a_flood(cluster: Any) -> 
     called, released = threading.Event(), threading.Event()
 
     class Stuck(logging.Handler):
-        def emit(self, _: logging.LogRecord) -> None:
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's signature
             called.set()
             released.wait(4 * PATIENCE)
 
