@@ -85,6 +85,7 @@ def _with_keys(
     from polyexec_zmq._state import StateFolder, default_folder
 
     folder = StateFolder(default_folder() if state is None else state, create=True)
+    _warn_if_slow()
     with folder.lock(), _ending() as ending:
         doorkeeper = Doorkeeper(folder.members, folder.server_keys())
         with _bound(
@@ -101,6 +102,19 @@ def _with_keys(
                 file = connection_file
                 write_private(file, connection_json(connection))
             _serve(loop, ending, f"--connection-file {file.resolve()}")
+
+
+def _warn_if_slow() -> None:
+    """Say so if large data will take long here."""
+    from polyexec_zmq._ciphertest import SLOW, encrypted_rate
+
+    rate = encrypted_rate()
+    if rate < SLOW:
+        logging.getLogger("polyexec.head").warning(
+            "ZeroMQ encrypts %.0f MB a second here, which is slow: large data will take long; "
+            "another build of libsodium may be faster",
+            rate / 1e6,
+        )
 
 
 def _without_keys(
