@@ -393,6 +393,7 @@ class Line:
             limit = self.beat if wait is None else min(wait, self.beat)
             events = dict(self._poller.poll(_milliseconds(limit)))
             self.resting = False
+            self._forgive(time.monotonic() - now - limit)
             if self._is_doubtful(time.monotonic()):
                 return  # this process did not run for long: what has come meanwhile is old
             if self._near.fileno() in events:
@@ -402,6 +403,15 @@ class Line:
             if self._monitor in events and self._look_at_monitor() is not None:
                 self._read_rest()
                 return
+
+    def _forgive(self, late: float) -> None:
+        """Hold it against no head of our own that this process has slept for too long.
+
+        That one knows, for it watches us; another may have given us up.
+        """
+        if self._embedded is not None and late > self.beat:
+            self._heard += late
+            self.confirmed += late
 
     def _is_doubtful(self, now: float) -> bool:
         """Return whether the head may not be there, or may not hear this member."""

@@ -184,6 +184,37 @@ def test_a_node_in_the_heads_process_need_not_give_signs_of_life(tmp_path: Path)
     loop.context.destroy(linger=0)
 
 
+STOPPED = """
+import os
+import time
+import polyexec
+
+def await_file(name):
+    while not os.path.exists(name):
+        time.sleep(0.01)
+
+if __name__ == "__main__":
+    with polyexec.get_context("zmq") as context, context.Executor(1) as executor:
+        executor.submit(int).result()
+        line = context.hub().line
+        line.lease = line.fence = 3.0
+        future = executor.submit(await_file, "go")
+        print("stop", flush=True)
+        print(future.result(), executor.submit(int, "7").result())
+"""
+
+
+def test_a_program_that_sleeps_longer_than_the_lease_goes_on(program: Runner) -> None:
+    started = program.start(sys.executable, program.write(STOPPED))
+    assert started.stdout is not None
+    assert started.stdout.readline() == "stop\n"
+    started.send_signal(signal.SIGSTOP)
+    time.sleep(6)  # for how long it stands still is what is tested
+    (program.folder / "go").touch()
+    started.send_signal(signal.SIGCONT)
+    assert started.communicate(timeout=4 * PATIENCE)[0] == "None 7\n"
+
+
 FORKS = """
 import logging
 import os
