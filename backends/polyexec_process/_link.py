@@ -180,11 +180,9 @@ class Link:
         """Send the worker, and what its tasks started, *signum*."""
         if self.pid is None:
             return
-        try:
+        # The group alone: without one it has ended, and its number may be another process's.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signum)
-        except ProcessLookupError:
-            with contextlib.suppress(ProcessLookupError):  # it has ended
-                os.kill(self.pid, signum)
 
     # -- from the worker -------------------------------------------------------------------------
 
