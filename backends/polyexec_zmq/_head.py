@@ -232,6 +232,8 @@ class Head:
             work = self.works.get(key)
             if work is None:
                 self._succession.orphan(key, node.id, station)
+            elif node.id in work.barred:
+                self.send(node.id, wire.letter(wire.CLOSE, *key, wire.COUNT.pack(9)))
             elif node.id in work.windows:
                 work.resume(node.id, station["jobs"], station["answered"])
             else:
@@ -359,6 +361,8 @@ class Head:
         if kind == wire.ANSWERS:
             self.send(client, work.answered(node.id, frames))
             self._dirty.add(work)
+        elif kind == wire.BARREN:
+            self._do_without(node, work, frames)
         elif kind == wire.RETURNED:
             work.returned(node.id, wire.unpack_numbers(frames[1]))
             self._dirty.add(work)
@@ -371,6 +375,22 @@ class Head:
                 self._closed(work)
         else:
             raise ValueError(f"a node has no letters of kind {kind}")
+
+    def _do_without(self, node: HeadMember, work: Work, frames: list[Any]) -> None:
+        """Have other nodes do what one can't any more; if there are none, the program hears so."""
+        why = wire.from_json(frames[1])["why"]
+        logger.warning("node %s can have no more workers of an executor: %s", node.name, why)
+        out = {node.id, *work.barred}
+        if all(other.id in out or other.draining for other in self.nodes()):
+            self.send(work.client, wire.letter(wire.EVENT, node.id, work.number, frames[1]))
+            return
+        how = {
+            "node": node.name,
+            "host": node.host,
+            "why": f"no more workers can be had, for {why}",
+        }
+        work.bar(node.id, how)
+        self._place(work)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class Placing:
 
     def place(self, work: Work, nodes: Collection[HeadMember]) -> None:
         """Have *work*'s workers where they are to be."""
-        usable = [node for node in nodes if not node.draining]
+        usable = [node for node in nodes if not node.draining and node.id not in work.barred]
         if work.needs:
             self._allot(work, usable)
         else:

@@ -44,7 +44,7 @@ class Station:
         self._gathering = Gathering(node.incoming, client)
         self.outbox: Outbox = Outbox(node.line.send, self._letter, node.worker_prefix)
         self._numbers: dict[str, int] = {}
-        self._fatal: bytes | None = None
+        self._fatal: tuple[int, bytes] | None = None
         self.closing: bool = False
         self._closed = False
         self._log_flow = LogFlow(self._record)
@@ -212,7 +212,7 @@ class Station:
         self._log_flow.forget()
         self.outbox.resend()
         if self._fatal is not None:
-            self._node.line.send(self._letter(wire.EVENT, self._fatal))
+            self._node.line.send(self._letter(*self._fatal))
 
     def resume(self) -> None:
         """Go on with a program that has come back, or a head that has."""
@@ -303,12 +303,14 @@ class Station:
 
     def unprepared(self, worker: str, error: bytes) -> None:
         """Take note that an initializer failed."""
-        self._fatal = self._event(what="unprepared", worker=worker, error=error.hex())
+        event = self._event(what="unprepared", worker=worker, error=error.hex())
+        self._fatal = (wire.EVENT, event)
 
     def barren(self, why: str) -> None:
         """Take note that there will be no more workers."""
         why = f"{why} (on node {self._node.name!r})"
-        self._fatal = self._event(what="barren", why=why)
+        self._fatal = (wire.BARREN, wire.to_json({"what": "barren", "why": why}))
+        self._put(*self._fatal)
 
     def _event(self, **event: Any) -> bytes:
         data = wire.to_json(event)

@@ -39,6 +39,7 @@ For an executor; from a node to the program, if not said otherwise
     STARTED    the worker's name, nothing for a start that is taken back; then numbers of jobs
     WITHDRAWN  numbers of jobs that will not begin; then of those that may have
     RETURNED   numbers of jobs that have not begun, and are for others; to the head
+    BARREN     JSON: why there can be no workers any more; to the head
     LOST       JSON: how; then numbers of jobs; from the head. Number 0: for all executors
     EVENT      JSON: what became of a worker, or that there can be none
     RECORD     `NUMBER`: how much was logged so far; then the record, pickled
@@ -104,6 +105,7 @@ RECORD: Final = 36
 OUTPUT: Final = 37
 HEARD: Final = 38
 RETURNED: Final = 40
+BARREN: Final = 41
 PULL: Final = 50
 CHUNK: Final = 51
 DROP: Final = 52

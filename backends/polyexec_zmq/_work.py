@@ -66,6 +66,8 @@ class Work:
         self._doubtful: dict[int, Job] = {}
         #: What nodes were asked to stop, or to give back, and how: they may not have heard it.
         self._asked: dict[int, int] = {}
+        #: The nodes that can have no workers of it any more.
+        self.barred: set[int] = set()
         self._waits_since: float | None = None
         self._told_waiting = False
         self.done: int = 0
@@ -229,6 +231,12 @@ class Work:
             del self.jobs[number]
         self.lost += len(numbers)
         self._tell_lost(self._past.lost(node, numbers, {**how, "id": node}), how, node)
+
+    def bar(self, node: int, how: dict[str, Any]) -> None:
+        """Do without a node that can have no more workers; what it had is lost."""
+        self.barred.add(node)
+        self.lose(node, how)
+        self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(9)))
 
     def _tell_lost(self, numbers: list[int], how: dict[str, Any], node: int) -> None:
         frames = wire.to_json(how), wire.pack_numbers(numbers)
