@@ -129,7 +129,7 @@ class Line:
         self.beat: float = 1.0
         #: How many seconds may pass since it last knew that the head hears it.
         self.fence: float = 15.0
-        self._heard = self._pinged = 0.0
+        self._looked = self._heard = self._pinged = 0.0
         #: When it sent the last letter that the head has certainly heard.
         self.confirmed: float = 0.0
         self._again = False
@@ -343,7 +343,7 @@ class Line:
 
     def _welcomed(self, welcome: dict[str, Any]) -> None:
         self.lease, self.beat, self.fence = welcome["lease"], welcome["beat"], welcome["fence"]
-        self._heard = time.monotonic()
+        self._heard = self._looked = time.monotonic()
         self.confirmed = self._pinged
         self._again = False
         self.up = self._was_up = True
@@ -379,7 +379,7 @@ class Line:
             self.resting = True  # first, for what comes while we flush must wake us
             wait = self._member.flush()
             self._send_more()
-            now = time.monotonic()
+            now = self._forgive(0.0)
             if self._closing and (not self._out or now > self._closes_at):
                 self._try(wire.letter(wire.BYE, 0, 0, wire.to_json("closed")))
                 self._sock.linger = 500
@@ -393,8 +393,7 @@ class Line:
             limit = self.beat if wait is None else min(wait, self.beat)
             events = dict(self._poller.poll(_milliseconds(limit)))
             self.resting = False
-            self._forgive(time.monotonic() - now - limit)
-            if self._is_doubtful(time.monotonic()):
+            if self._is_doubtful(self._forgive(limit)):
                 return  # this process did not run for long: what has come meanwhile is old
             if self._near.fileno() in events:
                 self._quieten()
@@ -404,14 +403,19 @@ class Line:
                 self._read_rest()
                 return
 
-    def _forgive(self, late: float) -> None:
-        """Hold it against no head of our own that this process has slept for too long.
+    def _forgive(self, expected: float) -> float:
+        """Return the time; hold it against no head of our own that this process stood still.
 
-        That one knows, for it watches us; another may have given us up.
+        That one knows, for it watches us; another may have given us up. Since the last time it
+        should have been *expected* seconds, at most.
         """
+        now = time.monotonic()
+        late = now - self._looked - expected
+        self._looked = now
         if self._embedded is not None and late > self.beat:
             self._heard += late
             self.confirmed += late
+        return now
 
     def _is_doubtful(self, now: float) -> bool:
         """Return whether the head may not be there, or may not hear this member."""
