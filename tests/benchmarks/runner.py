@@ -32,6 +32,7 @@ def run(row: Row, variant: Variant, *, quick: bool) -> Values:
         output, errors = Path(folder, "values"), Path(folder, "errors")
         command = [sys.executable, str(HERE / row.program), row.name, variant.label]
         command += [str(int(quick)), str(output), str(time.monotonic_ns())]
+        others = set(accounting.descendants(os.getpid()))
         with errors.open("wb") as log:
             process = subprocess.Popen(
                 command, env=_environment(), stdout=log, stderr=log, start_new_session=True
@@ -40,6 +41,7 @@ def run(row: Row, variant: Variant, *, quick: bool) -> Values:
             _await(process, output, row.limit[quick])
         finally:
             status = _end(process)
+            _end_orphans(others)
         if output.exists():
             values: Values = json.loads(output.read_text(encoding="utf-8"))
             return values
@@ -67,18 +69,21 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     status = process.wait()
     with contextlib.suppress(OSError):  # what stayed in its session, if anything did
         os.killpg(process.pid, signal.SIGKILL)
-    _end_orphans()
     return status
 
 
-def _end_orphans() -> None:
-    """End what has left its session and outlived its parent: it is a child of ours by now."""
-    for pid in accounting.descendants(os.getpid()):
+def _end_orphans(others: set[int]) -> None:
+    """End what has left its session and outlived its parent: it is a child of ours by now.
+
+    *others* are descendants of this process that were there before.
+    """
+    orphans = [pid for pid in accounting.descendants(os.getpid()) if pid not in others]
+    for pid in orphans:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    for pid in orphans:
+        with contextlib.suppress(ChildProcessError):  # a child of an orphan's, until that is gone
+            os.waitpid(pid, 0)
 
 
 def _environment() -> dict[str, str]:
