@@ -45,6 +45,9 @@ class Lost(NamedTuple):
 class Engine(Protocol):
     """What an executor's jobs are given to: a pool here, or what stands for many elsewhere."""
 
+    #: Whether only a thread of its own may send jobs, for that calls plugins' code.
+    observed: bool
+
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
 

@@ -97,10 +97,6 @@ class ProcessExecutor(Executor, _Standard):
             idle_timeout=settings.idle_timeout,
         )
 
-    def _observe(self, pool: Any) -> None:
-        """Tell *pool* whether anybody observes, which is known by the first task."""
-        pool.observed = self.observed
-
     def accept(self, task: Task) -> None:
         """Send *task* to a worker that is free, or queue it."""
         try:
@@ -110,7 +106,7 @@ class ProcessExecutor(Executor, _Standard):
             raise
         if not self._is_told:
             self._is_told = True
-            self._observe(self._pool)
+            self._pool.observed = self.observed  # which is known by the first task
         task.handle = job
         self._pool.submit(job)
 

@@ -39,6 +39,9 @@ class PoolFamily:
     *open_pool* makes one; *default* is what jobs need that do not say.
     """
 
+    #: Jobs are always sent by the line's thread.
+    observed = False
+
     def __init__(self, open_pool: Callable[[Needs], RemotePool], default: Needs) -> None:
         self._open_pool = open_pool
         self._default = default

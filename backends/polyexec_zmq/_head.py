@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_zmq import _wire as wire
@@ -233,7 +234,7 @@ class Head:
             if work is None:
                 self._succession.orphan(key, node.id, station)
             elif node.id in work.barred:
-                self.send(node.id, wire.letter(wire.CLOSE, *key, wire.COUNT.pack(9)))
+                self.send(node.id, wire.letter(wire.CLOSE, *key, wire.KILLED))
             elif node.id in work.windows:
                 work.resume(node.id, station["jobs"], station["answered"])
             else:
@@ -283,7 +284,7 @@ class Head:
 
     def _drop(self, work: Work) -> None:
         """End an executor whose program is gone."""
-        work.close(9)
+        work.close(signal.SIGKILL)
         self._forget(work)
 
     def _forget(self, work: Work) -> None:
@@ -451,7 +452,7 @@ class Head:
             if self._journal is not None:
                 self._journal.remove(node)
         for client, number, node in self._succession.abandoned(now):
-            self.send(node, wire.letter(wire.CLOSE, client, number, wire.COUNT.pack(9)))
+            self.send(node, wire.letter(wire.CLOSE, client, number, wire.KILLED))
 
     def drain(self, node: HeadMember) -> None:
         """Give a node no more; it leaves when it has done what it has."""

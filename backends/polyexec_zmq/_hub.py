@@ -18,8 +18,6 @@ from polyexec_zmq._line import Line
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from polyexec_zmq._embedded import Embedded
     from polyexec_zmq._keys import Credentials
     from polyexec_zmq._remotepool import RemotePool
@@ -51,7 +49,6 @@ class Hub:
         *,
         connect_timeout: float | None = None,
     ) -> None:
-        self._embedded = embedded
         self.member: int = new_member()
         self.line: Line = Line(
             self,
@@ -68,6 +65,8 @@ class Hub:
         self._questions = itertools.count(1)
         self._answers: dict[int, Any] = {}
         self._asked: dict[int, dict[str, Any]] = {}
+        #: The questions that have not been put to this head.
+        self._to_ask: set[int] = set()
         #: The numbers of jobs: each attempt has its own, so that a stale one is nobody's.
         self.job_numbers: itertools.count[int] = itertools.count(random.getrandbits(32) << 28)
         self.outgoing: Outgoing = Outgoing(self.line.send)
@@ -75,7 +74,6 @@ class Hub:
         self.welcome: dict[str, Any] | None = None
         self.failure: ClusterError | None = None
         self._incarnation: str | None = None
-        self._calls: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin to join."""
@@ -121,17 +119,13 @@ class Hub:
         """Forget a pool that has ended."""
         self._pools.pop(number, None)
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Have *call* called on the line's thread."""
-        self._calls.append(call)
-        self.line.wake()
-
     def ask(self, question: dict[str, Any]) -> Any:
         """Return the head's answer to *question*; raises ClusterError if there is none."""
         number = next(self._questions)
         with self.changed:
             self.check()
             self._asked[number] = question
+            self._to_ask.add(number)
             self.line.wake()
             wait_in_slices(
                 partial(
@@ -141,6 +135,7 @@ class Hub:
                 _ANSWER,
             )
             self._asked.pop(number, None)
+            self._to_ask.discard(number)
             if number not in self._answers:
                 self.check()
                 raise ClusterError(
@@ -166,7 +161,7 @@ class Hub:
             self.welcome = welcome
             self._incarnation = welcome["incarnation"]
             pools = list(self._pools.values())
-            self._questions_again()
+            self._to_ask.update(self._asked)
             self.changed.notify_all()
         if welcome["stale"]:
             self.incoming.lose(None, _GIVEN_UP)
@@ -175,10 +170,6 @@ class Hub:
                 pool.given_up(_GIVEN_UP)
             pool.rejoin()
         self.incoming.resume()
-
-    def _questions_again(self) -> None:
-        for question in self._asked.values():
-            question.pop("sent", None)
 
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         """Take a letter."""
@@ -204,17 +195,15 @@ class Hub:
 
     def flush(self) -> float | None:
         """Send what there is."""
-        while self._calls:
-            self._calls.pop(0)()
         with self.lock:
             pools = list(self._pools.values())
         waits = [wait for pool in pools if (wait := pool.flush()) is not None]
         # Behind what pools have to send, which may be what the question is about.
         with self.lock:
-            for number, question in self._asked.items():
-                if not question.get("sent"):
-                    self.line.send(wire.letter(wire.ASK, 0, number, wire.to_json(question)))
-                    question["sent"] = True
+            for number in self._to_ask:
+                question = wire.to_json(self._asked[number])
+                self.line.send(wire.letter(wire.ASK, 0, number, question))
+            self._to_ask.clear()
         return min(waits, default=None)
 
     def cut(self) -> None:

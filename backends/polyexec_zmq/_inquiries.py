@@ -116,8 +116,8 @@ class Inquiries:
         head, now = self._head, time.monotonic()
         held: dict[int, int] = {}
         for work in head.works.values():
-            for node, count in work.held_by():
-                held[node] = held.get(node, 0) + count
+            for _, node, numbers in work.held():
+                held[node] = held.get(node, 0) + len(numbers)
         return {
             "incarnation": head.incarnation,
             "nodes": [

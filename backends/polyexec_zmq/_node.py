@@ -251,6 +251,8 @@ class Node:
         if spare is not None:
             spare.close()
         if not self.ended.is_set():
+            if self._outputs is not None:
+                self._outputs.close()
             self.ended.set()
             self._tell("ended")
 

@@ -102,7 +102,7 @@ class Shipping:
                 yield wire.letter(wire.FUNCTION, 0, executor, kind, job.payload[0])
             flags = sent.flags | (wire.BEGUN if sent.begun else 0)
             size, timeout = len(sent.body), job.timeout or 0.0
-            entries.append(wire.JOB.pack(number, job.kind, size, job.priority, flags, 0, timeout))
+            entries.append(wire.JOB.pack(number, job.kind, size, job.priority, flags, timeout))
         bodies = b"".join([sent.body for sent in jobs.values()])
         yield wire.letter(wire.JOBS, 0, executor, b"".join(entries), bodies)
 

@@ -104,7 +104,7 @@ class Station:
         """Take jobs."""
         entries, bodies = frames[1], frames[2]
         at = 0
-        for number, kind, length, _, flags, _, timeout in wire.JOB.iter_unpack(entries):
+        for number, kind, length, _, flags, timeout in wire.JOB.iter_unpack(entries):
             body = bodies[at : at + length]
             at += length
             if number in self.jobs:

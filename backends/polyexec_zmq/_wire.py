@@ -19,7 +19,7 @@ To and from the head itself
 For an executor; from its program to the head, which passes on to nodes what they need
 
     OPEN       JSON: what is wanted; then how workers are born, pickled
-    RESIZE     `COUNT`: how many workers; from the head
+    RESIZE     `COUNT`: how many workers; then JSON: their counted resources; from the head
     CLOSE      `COUNT`: the signal to end the workers by, 0 for none
     CLOSED     nothing; from a node when its workers have ended, from the head when all have
     FUNCTION   `COUNT` and the function of that number, pickled
@@ -57,10 +57,10 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 #: What both ends of a connection must have in common.
 PROTOCOL: Final = 1
@@ -70,10 +70,13 @@ COUNT: Final = struct.Struct("<I")
 NUMBER: Final = struct.Struct("<Q")
 PART: Final = struct.Struct("<QQ")
 #: Number, function's number (negative: it comes with the call), length of the call, priority,
-#: flags, resource class, timeout in seconds (0: none).
-JOB: Final = struct.Struct("<QiIiHHd")
+#: flags, timeout in seconds (0: none).
+JOB: Final = struct.Struct("<QiIiHd")
 #: Number, status, microseconds, the worker's number, length of the value.
 ANSWER: Final = struct.Struct("<QBIII")
+
+#: What a CLOSE says that is to take effect at once.
+KILLED: Final = COUNT.pack(9)  # SIGKILL, which not every platform knows by name
 
 HELLO: Final = 1
 WELCOME: Final = 2
@@ -125,8 +128,6 @@ STOPPED: Final = 16
 TIMED_OUT: Final = 17
 DIED: Final = 18
 BULK_VALUE: Final = 0x40
-
-Letter: TypeAlias = "Sequence[Any]"
 
 
 def letter(kind: int, peer: int = 0, number: int = 0, *frames: Any) -> list[Any]:

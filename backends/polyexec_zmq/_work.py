@@ -219,24 +219,31 @@ class Work:
 
     def lose(self, node: int, how: dict[str, Any]) -> None:
         """Forget a node that is lost, and tell the program so; what it had may have begun."""
+        numbers = self._remove(node)
+        if numbers is None:
+            return
+        self._forget_asked(numbers)
+        self.lost += len(numbers)
+        self._tell_lost(self._past.lost(node, numbers, {**how, "id": node}), how, node)
+
+    def _remove(self, node: int) -> list[int] | None:
+        """Forget a node's workers; return the jobs that it had, None if it had no workers."""
         window = self.windows.pop(node, None)
         if window is None:
-            return
+            return None
         del self._taught[node]
         self._recalled.discard(node)
         self._claims = {job: at for job, at in self._claims.items() if at != node}
         numbers = [job.owner for job in self.scheduler.lost_site(window)]
-        self._forget_asked(numbers)
         for number in numbers:
             del self.jobs[number]
-        self.lost += len(numbers)
-        self._tell_lost(self._past.lost(node, numbers, {**how, "id": node}), how, node)
+        return numbers
 
     def bar(self, node: int, how: dict[str, Any]) -> None:
         """Do without a node that can have no more workers; what it had is lost."""
         self.barred.add(node)
         self.lose(node, how)
-        self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(9)))
+        self._send(node, self._letter(wire.CLOSE, wire.KILLED))
 
     def _tell_lost(self, numbers: list[int], how: dict[str, Any], node: int) -> None:
         frames = wire.to_json(how), wire.pack_numbers(numbers)
@@ -281,7 +288,7 @@ class Work:
         entries, bodies = frames[1], frames[2]
         at = place = 0
         size, jobs, submit = wire.JOB.size, self.jobs, self.scheduler.submit
-        for number, kind, length, priority, flags, _, timeout in wire.JOB.iter_unpack(entries):
+        for number, kind, length, priority, flags, timeout in wire.JOB.iter_unpack(entries):
             body = bodies[at : at + length]
             if len(body) != length:
                 raise ValueError("jobs that are cut short")
@@ -314,46 +321,40 @@ class Work:
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         """Take back those that no node has; ask the nodes for the others."""
+        taken, unknown = self._take_back(wire.WITHDRAW, numbers)
+        if taken or unknown:
+            letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
+            self._send(self.client, letter)
+
+    def kill(self, numbers: Iterable[int]) -> None:
+        """Stop what runs, and drop what waits."""
+        taken, unknown = self._take_back(wire.KILL, numbers)
+        if taken or unknown:
+            self._stopped([*taken, *unknown])
+
+    def _take_back(self, kind: int, numbers: Iterable[int]) -> tuple[list[int], list[int]]:
+        """Return those that waited here, and those of which nothing is known; ask for the others.
+
+        *kind* is what the nodes are asked.
+        """
         taken: list[int] = []
         unknown: list[int] = []
         nodes: dict[int, list[int]] = {}
         for number in numbers:
             job = self.jobs.get(number)
             if number in self._doubtful:
-                self._asked[number] = wire.WITHDRAW  # of the node, if that comes back
+                self._asked[number] = kind  # of the node, if that comes back
             elif job is None:
                 unknown.append(number)
             elif self.scheduler.withdraw(job):
                 del self.jobs[number]
                 taken.append(number)
             else:
+                self._asked[number] = kind
                 nodes.setdefault(job.place[0].worker, []).append(number)
-        if taken or unknown:
-            letter = self._letter(wire.WITHDRAWN, *map(wire.pack_numbers, (taken, unknown)))
-            self._send(self.client, letter)
-        self._ask_nodes(wire.WITHDRAW, nodes)
-
-    def kill(self, numbers: Iterable[int]) -> None:
-        """Stop what runs, and drop what waits."""
-        dropped: list[int] = []
-        nodes: dict[int, list[int]] = {}
-        for number in numbers:
-            job = self.jobs.get(number)
-            if number in self._doubtful:
-                self._asked[number] = wire.KILL  # of the node, if that comes back
-            elif job is None or self.scheduler.withdraw(job):
-                dropped.append(number)
-                self.jobs.pop(number, None)
-            else:
-                nodes.setdefault(job.place[0].worker, []).append(number)
-        if dropped:
-            self._stopped(dropped)
-        self._ask_nodes(wire.KILL, nodes)
-
-    def _ask_nodes(self, kind: int, nodes: Mapping[int, list[int]]) -> None:
-        for node, numbers in nodes.items():
-            self._asked.update(dict.fromkeys(numbers, kind))
-            self._send(node, self._letter(kind, wire.pack_numbers(numbers)))
+        for node, asked in nodes.items():
+            self._send(node, self._letter(kind, wire.pack_numbers(asked)))
+        return taken, unknown
 
     def _stopped(self, numbers: list[int]) -> None:
         """Answer for jobs that no node has."""
@@ -380,10 +381,7 @@ class Work:
 
     def closed(self, node: int) -> bool:
         """Take note that the workers on *node* have ended; return whether all have."""
-        window = self.windows.pop(node, None)
-        if window is not None:
-            for job in self.scheduler.lost_site(window):
-                self.jobs.pop(job.owner, None)
+        self._remove(node)
         return self.closing is not None and not self.windows
 
     # -- what nodes tell ---------------------------------------------------------------------------
@@ -459,7 +457,7 @@ class Work:
         while (found := assign()) is not None:
             window, jobs = found
             node = window.worker
-            if not window.entries or len(window.entries) == len(jobs):
+            if len(window.entries) == len(jobs):  # it had nothing
                 window.progressed_at = time.monotonic()
             taught = self._taught[node]
             entries: list[Any] = []
@@ -504,13 +502,12 @@ class Work:
 
     def describe(self) -> dict[str, Any]:
         """Return what `polyexec status` tells of it."""
-        held = sum(len(window.entries) for window in self.windows.values())
         return {
             "client": self.client,
             "executor": self.number,
             "workers": sum(window.width for window in self.windows.values()),
             "queued": len(self.scheduler.ready),
-            "running": held,
+            "running": sum(len(window.entries) for window in self.windows.values()),
             "done": self.done,
             "lost": self.lost,
         }
@@ -519,8 +516,3 @@ class Work:
         """Yield the program, each node, and the numbers of the jobs that it has."""
         for node, window in self.windows.items():
             yield self.client, node, [job.owner for job in window.entries]
-
-    def held_by(self) -> Iterator[tuple[int, int]]:
-        """Yield each node, and how many jobs it has."""
-        for node, window in self.windows.items():
-            yield node, len(window.entries)

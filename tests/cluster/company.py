@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,3 +196,12 @@ class Company:
         said = log.read_text() if log.exists() else ""
         assert self.garbled or "makes no sense" not in said, said
         assert "Traceback" not in said, said
+
+
+def flowed_well(company: Company, client: Member, tasks: int) -> None:
+    """Check that all tasks of `flow` ended well, ran once, and were delivered once."""
+    assert json.loads(client.line()) == {"wrong": [], "ends": [[1, tasks]]}
+    assert client.process.wait(PATIENCE) == 0
+    everything = Counter(str(number) for number in range(tasks))
+    assert Counter(company.notes()) == everything
+    assert Counter(company.notes("delivered")) == everything

@@ -13,7 +13,7 @@ from unittest import mock
 
 from polyexec.scheduling import Job
 from polyexec.scheduling.job import WITHDRAWN
-from polyexec_process.frames import NONE
+from polyexec_process._frames import NONE
 from polyexec_zmq import _hub, _node, _station
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._head import Head

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.company import PATIENCE, Member
+from cluster.company import PATIENCE, Member, flowed_well
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,6 @@ def started(company: Company, client_program: str = "flow", **arguments: Any) ->
     client = company.client(client_program, **arguments)
     company.await_notes(4)
     return client
-
-
-def flowed_well(company: Company, client: Member, tasks: int) -> None:
-    """Check that all tasks of `flow` ended well, ran once, and were delivered once."""
-    assert json.loads(client.line()) == {"wrong": [], "ends": [[1, tasks]]}
-    assert client.process.wait(PATIENCE) == 0
-    everything = Counter(str(number) for number in range(tasks))
-    assert Counter(company.notes()) == everything
-    assert Counter(company.notes("delivered")) == everything
 
 
 def await_gone(company: Company, pids: set[int]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.company import PATIENCE
+from cluster.company import PATIENCE, flowed_well
 
 if TYPE_CHECKING:
     from cluster.company import Company, Member
@@ -29,15 +29,6 @@ def outcomes(client: Member, tasks: int) -> list[dict[str, Any]]:
 
 def started(company: Company) -> Counter[str]:
     return Counter(line.split()[0] for line in company.notes())
-
-
-def flowed_well(company: Company, client: Member, tasks: int) -> None:
-    """Check that all tasks of `flow` ended well, ran once, and were delivered once."""
-    assert json.loads(client.line()) == {"wrong": [], "ends": [[1, tasks]]}
-    assert client.process.wait(PATIENCE) == 0
-    everything = Counter(str(number) for number in range(tasks))
-    assert Counter(company.notes()) == everything
-    assert Counter(company.notes("delivered")) == everything
 
 
 def test_with_retries_the_tasks_of_a_killed_node_run_on_another(company: Company) -> None:

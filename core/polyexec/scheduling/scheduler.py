@@ -185,7 +185,7 @@ class Scheduler:
         *elapsed*: how many seconds each took, None for one that was passed over. A job that was
         passed over though it was not recalled is queued again, and not returned.
         """
-        entries, durations = window.entries, self._durations
+        entries = window.entries
         ended: list[Job] = []
         first, load = window.first, window.load
         for seconds in elapsed:
@@ -198,25 +198,13 @@ class Scheduler:
             if seconds is None:
                 self._requeue([job])
                 continue
-            kind = job.kind
-            known = durations.get(kind)
-            if known is None and len(durations) >= MAX_KINDS:
-                del durations[next(iter(durations))]
-            durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
+            self._learn(job.kind, seconds)
             job.state, job.place = ENDED, None
             ended.append(job)
         window.first, window.load = first, load
         if ended:
             window.blocked = False
-        window.progressed_at = now
-        if entries:
-            self._reopen(window)
-            return ended
-        window.load = 0.0
-        window.blocked = False
-        if not window.idling and window.left != 0:
-            window.idling = True
-            self._idle.append(window)
+        self._note_progress(window, now)
         return ended
 
     def ended(
@@ -233,8 +221,12 @@ class Scheduler:
                 self._learn(job.kind, seconds)
                 job.state, job.place = ENDED, None
                 window.blocked = False
+        self._note_progress(window, now)
+
+    def _note_progress(self, window: Window, now: float) -> None:
+        """Have *window* be given more, now that it has answered."""
         window.progressed_at = now
-        if entries:
+        if window.entries:
             self._reopen(window)
             return
         window.load = 0.0
