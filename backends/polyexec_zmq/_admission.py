@@ -45,7 +45,7 @@ def check(hello: dict[str, Any]) -> None:
     if not isinstance(hello.get("draining", False), bool):
         raise TypeError("a node is draining, or is not")
     _check_table(hello.get("packages", {}), (str, type(None)))
-    _check_table(hello.get("resources", {}), (int, float))
+    _check_counts(hello.get("resources", {}))
     if hello["role"] == "node":
         for station in hello["stations"]:
             _check_station(station)
@@ -58,6 +58,7 @@ def check_spec(spec: dict[str, Any]) -> None:
     for name, value in spec["env"].items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError("an environment is of text")
+    _check_counts(spec.get("needs", {}), 1)
     for name in ("max_tasks", "max_memory"):
         if spec[name] is not None:
             check_number(spec[name], 1)
@@ -72,6 +73,13 @@ def check_number(value: Any, least: int = 0, most: int = _LARGEST) -> None:
         raise TypeError("what must be a number is none")
     if not least <= value <= most:
         raise ValueError(f"{value} is out of bounds")
+
+
+def _check_counts(value: Any, least: int = 0) -> None:
+    """Raise ValueError or TypeError if *value* does not say how many of what."""
+    _check_table(value, (int,))
+    for count in value.values():
+        check_number(count, least, _MOST_WORKERS)
 
 
 def _check_text(value: Any) -> None:
@@ -96,3 +104,6 @@ def _check_station(station: dict[str, Any]) -> None:
     check_number(station["width"], most=_MOST_WORKERS)
     wire.pack_numbers(station["jobs"])
     wire.pack_numbers(station["answered"])
+    _check_table(station["units"], (list,))
+    for numbers in station["units"].values():
+        wire.pack_numbers(numbers)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from polyexec import ClusterError
+from polyexec_zmq._environment import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from polyexec_zmq._keys import Credentials
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-#: How many seconds a first connection may take, if not told.
-CONNECT_TIMEOUT = 10.0
 
 
 def which_cluster(command: F) -> F:

@@ -85,7 +85,6 @@ def _with_keys(
     from polyexec_zmq._state import StateFolder, default_folder
 
     folder = StateFolder(default_folder() if state is None else state, create=True)
-    _warn_if_slow()
     with folder.lock(), _ending() as ending:
         doorkeeper = Doorkeeper(folder.members, folder.server_keys())
         with _bound(
@@ -101,6 +100,7 @@ def _with_keys(
             if connection_file is not None:
                 file = connection_file
                 write_private(file, connection_json(connection))
+            _warn_if_slow()
             _serve(loop, ending, f"--connection-file {file.resolve()}")
 
 

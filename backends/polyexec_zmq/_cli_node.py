@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from polyexec_zmq._cli_common import one_line_errors, where_is, which_cluster
+from polyexec_zmq._environment import ADDRESS, CONNECTION_FILE, INSECURE
 
 if TYPE_CHECKING:
     from polyexec_zmq._node import Node
@@ -103,19 +104,15 @@ def _attend(node: Node, address: str, changes: queue.SimpleQueue[str]) -> None:
             click.echo(f"joined {address} as {node.name}, with {node.cpus} workers")
 
 
-def _tag(text: str) -> tuple[str, float]:
+def _tag(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError as error:
-        raise click.UsageError(f"--tag {text!r} is not NAME=NUMBER, as in gpu=1") from error
+    if not name or not number.isdecimal():
+        raise click.UsageError(f"--tag {text!r} is not NAME=NUMBER, as in gpu=1")
+    return name, int(number)
 
 
 def _for_workers(address: str, connection_file: Path | None, *, keys: bool) -> dict[str, str]:
     """Return what has `get_context("zmq")` in a worker join the same cluster."""
-    from polyexec_zmq._embedded import ADDRESS
-    from polyexec_zmq._joining import CONNECTION_FILE, INSECURE
-
     if not keys:
         return {ADDRESS: address, CONNECTION_FILE: "", INSECURE: "1"}
     file = connection_file or Path(os.environ[CONNECTION_FILE])

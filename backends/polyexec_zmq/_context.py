@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec import ClusterError, Context, capabilities, get_context
 from polyexec.cpus import usable_cpus
-from polyexec_zmq._embedded import ADDRESS, Embedded
+from polyexec_zmq._embedded import Embedded
+from polyexec_zmq._environment import ADDRESS, CONNECT_TIMEOUT, RECONNECT_TIMEOUT
 from polyexec_zmq._executor import ZmqExecutor
 from polyexec_zmq._hub import Hub
 
 if TYPE_CHECKING:
     from polyexec_zmq._keys import Credentials
-
-#: How many seconds waits go on without a head.
-RECONNECT_TIMEOUT = 60.0
-#: How many seconds the first connection may take.
-CONNECT_TIMEOUT = 10.0
 
 
 class Joining(NamedTuple):

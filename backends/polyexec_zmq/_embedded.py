@@ -23,6 +23,7 @@ from polyexec_process.engine import (
     interpreter_command,
     watch_process,
 )
+from polyexec_zmq._environment import ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +170,3 @@ def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, 
     node.close()
     loop.close()
     loop.context.destroy(linger=0)
-
-
-#: The environment variable that tells workers of their cluster.
-ADDRESS = "POLYEXEC_ZMQ_ADDRESS"

@@ -6,15 +6,16 @@ import importlib
 import os
 from typing import Any
 
-from polyexec_zmq._context import CONNECT_TIMEOUT, RECONNECT_TIMEOUT, Joining, ZmqContext
-from polyexec_zmq._embedded import ADDRESS
+from polyexec_zmq._context import Joining, ZmqContext
+from polyexec_zmq._environment import (
+    ADDRESS,
+    CONNECT_TIMEOUT,
+    CONNECTION_FILE,
+    INSECURE,
+    RECONNECT_TIMEOUT,
+)
 from polyexec_zmq._family import needs_of
 from polyexec_zmq._keys import Credentials, check_folder, read_connection_file
-
-#: The environment variable that names the file of address and keys.
-CONNECTION_FILE = "POLYEXEC_ZMQ_CONNECTION_FILE"
-#: The one that workers have whose cluster has no keys.
-INSECURE = "POLYEXEC_ZMQ_INSECURE"
 
 
 def make_context(options: dict[str, Any]) -> ZmqContext:

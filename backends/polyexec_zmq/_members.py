@@ -20,7 +20,7 @@ class HeadMember:
         self.host: str = hello.get("host", "")
         #: A node's: how many workers it is good for, and what else it has.
         self.cpus: int = hello.get("cpus", 0)
-        self.resources: dict[str, float] = hello.get("resources", {})
+        self.resources: dict[str, int] = hello.get("resources", {})
         self.memory: int = hello.get("memory", 0)
         self.draining: bool = hello.get("draining", False)
         self.joined: float = now

@@ -55,7 +55,7 @@ class Node:
         name: str,
         env: Mapping[str, str],
         patience: float | None = None,
-        resources: Mapping[str, float] | None = None,
+        resources: Mapping[str, int] | None = None,
         worker_prefix: str = "ZmqProcess",
         house: HeadLoop | None = None,
         spare: Births | None = None,

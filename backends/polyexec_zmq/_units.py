@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,14 +49,11 @@ class Stock:
     """The counted resources of all nodes, as their head gives them away."""
 
     def __init__(self) -> None:
-        self._free: dict[int, dict[str, list[int] | None]] = {}
+        self._free: dict[int, dict[str, list[int]]] = {}
 
-    def add(self, node: int, resources: Mapping[str, Any]) -> None:
-        """Take note of what a node has; None of something is as much as anybody wants."""
-        self._free[node] = {
-            name: None if count is None else list(range(int(count)))
-            for name, count in resources.items()
-        }
+    def add(self, node: int, resources: Mapping[str, int]) -> None:
+        """Take note of what a node has."""
+        self._free[node] = {name: list(range(count)) for name, count in resources.items()}
 
     def remove(self, node: int) -> None:
         """Forget a node."""
@@ -65,29 +62,21 @@ class Stock:
     def take(self, node: int, needs: Mapping[str, int]) -> dict[str, list[int]] | None:
         """Return units of *node* for one worker that *needs* them; None if there are not enough."""
         free = self._free.get(node, {})
-        for name, count in needs.items():
-            has = free.get(name, [])
-            if has is not None and len(has) < count:
-                return None
+        if any(len(free.get(name, ())) < count for name, count in needs.items()):
+            return None
         taken: dict[str, list[int]] = {}
         for name, count in needs.items():
-            numbers = free[name]
-            if numbers is not None:
-                taken[name], free[name] = numbers[:count], numbers[count:]
+            taken[name], free[name] = free[name][:count], free[name][count:]
         return taken
 
     def claim(self, node: int, units: Mapping[str, list[int]]) -> None:
         """Take note that these are in use already."""
         free = self._free.get(node, {})
-        for name, numbers in units.items():
-            left = free.get(name)
-            if left is not None:
-                free[name] = [number for number in left if number not in numbers]
+        for name in units.keys() & free.keys():
+            free[name] = [number for number in free[name] if number not in units[name]]
 
     def give_back(self, node: int, units: Mapping[str, list[int]]) -> None:
         """Take back what an executor needs no more."""
         free = self._free.get(node, {})
-        for name, numbers in units.items():
-            left = free.get(name)
-            if left is not None:
-                free[name] = sorted({*left, *numbers})
+        for name in units.keys() & free.keys():
+            free[name] = sorted({*free[name], *units[name]})

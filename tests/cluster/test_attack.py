@@ -33,6 +33,24 @@ FRAMES = int(os.environ.get("POLYEXEC_ATTACK_FRAMES", "20000"))
 #: How many bytes a head may grow by in an attack.
 GROWTH = 32 << 20
 
+#: What an executor may want.
+SPEC: dict[str, Any] = {
+    "workers": 1,
+    "env": {},
+    "needs": {},
+    "max_tasks": None,
+    "max_memory": None,
+    "idle_timeout": None,
+}
+#: What a node may say that it has.
+STATION: dict[str, Any] = {
+    "client": 1,
+    "executor": 1,
+    "width": 1,
+    "units": {},
+    "jobs": [],
+    "answered": [],
+}
 KINDS = sorted(
     {value for name, value in vars(wire).items() if name.isupper() and isinstance(value, int)}
     - {wire.BULK_VALUE}
@@ -227,7 +245,7 @@ def test_nothing_that_a_member_sends_is_unpickled_in_the_head(
             continue
         for frames in ([bomb], [bomb, bomb], [b"{}", bomb], [b'{"workers": 1}', bomb, bomb]):
             mallory.send(kind, *frames, number=1)
-    mallory.send(wire.OPEN, b'{"workers": 1, "env": {}}', bomb, number=2)
+    mallory.send(wire.OPEN, wire.to_json(SPEC), bomb, number=2)
     mallory.send(wire.FUNCTION, wire.COUNT.pack(1), bomb, number=2)
     mallory.send(wire.ASK, wire.to_json({"what": "cpus"}), number=12345)
     until(lambda: _told(mallory, 12345))
@@ -265,12 +283,16 @@ def test_letters_that_are_right_in_part_hurt_nobody_else(
         {"cpus": 1 << 40},
         {"stations": 1},
         {"stations": [{}]},
-        {"stations": [{"client": 1, "executor": 1, "width": "x", "jobs": [], "answered": []}]},
-        {"stations": [{"client": 1, "executor": 1, "width": 1, "jobs": [-1], "answered": []}]},
+        {"stations": [{**STATION, "width": "x"}]},
+        {"stations": [{**STATION, "jobs": [-1]}]},
+        {"stations": [{**STATION, "units": []}]},
+        {"stations": [{**STATION, "units": {"gpu": ["0"]}}]},
         {"name": "a\nb"},
         {"name": 5},
         {"packages": []},
         {"resources": {"gpu": "one"}},
+        {"resources": {"gpu": 0.5}},
+        {"resources": {"gpu": -1}},
     ],
     ids=str,
 )
@@ -281,3 +303,37 @@ def test_a_node_that_says_nonsense_of_itself_is_no_member(
     mallory.hello(**{"member": 77, "role": "node", "stations": [], **changes})
     assert mallory.receive(wire.WELCOME, 1) is None
     assert len(commands.status()["nodes"]) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 0},
+        {"workers": "many"},
+        {"env": {"A": 1}},
+        {"needs": []},
+        {"needs": {"gpu": "one"}},
+        {"needs": {"gpu": 0}},
+        {"needs": {"gpu": 0.5}},
+        {"max_tasks": -1},
+        {"idle_timeout": "soon"},
+    ],
+    ids=str,
+)
+def test_an_executor_that_wants_nonsense_keeps_nobody_from_places(
+    commands: Commands,
+    peer: Callable[[Path], Peer],
+    executor: Executor,
+    changes: dict[str, Any],
+) -> None:
+    mallory = peer(commands.add_key("mallory"))
+    mallory.hello(member=77, role="client")
+    assert mallory.receive(wire.WELCOME)
+    mallory.send(wire.OPEN, wire.to_json({**SPEC, **changes}), b"", number=1)
+    job = wire.JOB.pack(1, -1, 0, 0, 0, 0.0)
+    mallory.send(wire.JOBS, job, b"", number=1)
+    mallory.send(wire.ASK, wire.to_json({"what": "cpus"}), number=12345)
+    until(lambda: _told(mallory, 12345))
+    commands.node("--name", "another")  # all places are given anew
+    assert executor.submit(abs, -2).result(PATIENCE) == 2
+    assert [each["client"] for each in commands.status()["executors"]] != [77]
