@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def executor() -> Any:
-    """Return an executor that runs nothing by itself."""
-    return fake(QueueingExecutor)
+    """Return an executor that runs its tasks when told, those of a map item by item."""
+    queueing = fake(QueueingExecutor, 2)
+    queueing.adapts_chunks = False
+    return queueing
 
 
 @pytest.fixture

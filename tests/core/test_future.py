@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import PATIENCE, IoExecutor, LateCondition, QueueingExecutor, ends, fake
+from core.fakes import PATIENCE, IoExecutor, LateCondition, ends, fake
 from polyexec import Future
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 class _Thing:
     """Something that can be referred to weakly."""
-
-
-@pytest.fixture
-def executor() -> Any:
-    return fake(QueueingExecutor)
 
 
 @pytest.fixture

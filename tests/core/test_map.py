@@ -16,7 +16,6 @@ from core.fakes import (
     Counted,
     FakeContext,
     InlineExecutor,
-    QueueingExecutor,
     SpreadingExecutor,
     ends,
     fail_at,
@@ -25,14 +24,6 @@ from core.fakes import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture
-def executor() -> Any:
-    """An executor that runs its tasks when told, one by one."""
-    queueing = fake(QueueingExecutor, 2)
-    queueing.adapts_chunks = False
-    return queueing
 
 
 # -- results -------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from core.fakes import (
     InlineExecutor,
     QueueingExecutor,
@@ -15,14 +13,6 @@ from core.fakes import (
 
 if TYPE_CHECKING:
     import polyexec
-
-
-@pytest.fixture
-def executor() -> Any:
-    """An executor that runs its tasks when told, one by one."""
-    queueing = fake(QueueingExecutor, 2)
-    queueing.adapts_chunks = False
-    return queueing
 
 
 def _sizes(executor: Any) -> list[int]:

@@ -17,23 +17,13 @@ import polyexec
 from core.fakes import (
     PATIENCE,
     Counted,
-    QueueingExecutor,
     ends,
     fail_at,
     failing_input,
-    fake,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def executor() -> Any:
-    """An executor that runs its tasks when told, one by one."""
-    queueing = fake(QueueingExecutor, 2)
-    queueing.adapts_chunks = False
-    return queueing
 
 
 # -- unread and closed ---------------------------------------------------------------------------

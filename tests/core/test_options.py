@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import FakeContext, InlineExecutor, QueueingExecutor, fake
+from core.fakes import FakeContext, InlineExecutor, fake
 from polyexec import WorkerLostError, capabilities
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 def threads() -> Iterator[polyexec.Executor]:
     with polyexec.get_context("thread").Executor(1) as executor:
         yield executor
-
-
-@pytest.fixture
-def executor() -> Any:
-    return fake(QueueingExecutor)
 
 
 class _Flaky:
