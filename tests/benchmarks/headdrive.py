@@ -81,8 +81,7 @@ class Drive:
         for start in range(0, count, BATCH):
             size = min(BATCH, count - start)
             jobs = [
-                wire.JOB.pack(next(self._numbers), _KIND, len(CALL), 0, 0, 0, 0.0)
-                for _ in range(size)
+                wire.JOB.pack(next(self._numbers), _KIND, len(CALL), 0, 0, 0.0) for _ in range(size)
             ]
             self._put(_CLIENT, wire.JOBS, 0, b"".join(jobs), CALL * size)
 

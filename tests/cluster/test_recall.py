@@ -12,7 +12,7 @@ TASKS = 400
 
 
 def _jobs(first: int, count: int) -> list[Any]:
-    entries = [wire.JOB.pack(first + number, -1, 0, 0, 0, 0, 0.0) for number in range(count)]
+    entries = [wire.JOB.pack(first + number, -1, 0, 0, 0, 0.0) for number in range(count)]
     return wire.letter(wire.JOBS, 0, 1, b"".join(entries), b"")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import accounting, judging, report, rows, runner, simulation, workload
+from benchmarks import accounting, headdrive, judging, report, rows, runner, simulation, workload
 from benchmarks.model import OURS, Aim, Metric, Row, Values, Variant, named
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def test_aims_speak_of_what_is_measured(row: Row) -> None:
 
 def test_the_simulation_ends() -> None:
     assert simulation.cost_per_task(workers=3, tasks=100) > 0
+
+
+def test_the_head_alone_is_driven() -> None:
+    assert headdrive.scaling(nodes=3, tasks=200, batch=8)["task"] > 0
 
 
 @linux
