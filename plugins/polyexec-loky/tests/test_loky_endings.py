@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SETUP = """
 import os, signal, sys, time, polyexec
+# A job started with `&` or nohup inherits SIGINT ignored; tests send SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 executor = polyexec.get_context("loky").Executor(2)
 
 def say_and_sleep():
