@@ -36,7 +36,7 @@ from polyexec_process._frames import (
 )
 from polyexec_process._link import Answer, Link, resident
 from polyexec_process._overseer import MOMENT, Overseer
-from polyexec_process._reactor import Reactor
+from polyexec_process._reactor import OVER, Reactor
 from polyexec_process._records import Records
 from polyexec_process._staff import Staff
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from polyexec_process._births import Births
     from polyexec_process._client import Client
+    from polyexec_process._reactor import Host
     from polyexec_process._workerprocess import WorkerProcess
 
 #: With so many jobs in a window, the reactor lets answers gather rather than wake for each.
@@ -55,7 +56,8 @@ class LocalPool:
     """Up to *size* workers, started as jobs ask for them.
 
     *births* starts the nursery, *prepare* makes the first message for a worker of a given name.
-    *max_memory* is in bytes, *idle_timeout* in seconds; *handle_record* takes what workers log.
+    *max_memory* is in bytes, *idle_timeout* in seconds; *handle_record* takes what workers log. The
+    reactor is on the thread of *host*, if there is one.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LocalPool:
         max_memory: int | None = None,
         idle_timeout: float | None = None,
         handle_record: Callable[[bytes], object] = handle_record,
+        host: Host | None = None,
     ) -> None:
         self.size: int = size
         self.lock: threading.RLock = threading.RLock()
@@ -85,7 +88,7 @@ class LocalPool:
         self.observed: bool = False
         self.client: Client = client
         self.scheduler: Scheduler = Scheduler()
-        self.reactor: Reactor = Reactor()
+        self.reactor: Reactor = Reactor(host)
         self.overseer: Overseer = Overseer(self, idle_timeout)
         self.records: Records = Records(self.reactor.wake, handle_record)
         self.stopping: bool = False
@@ -136,7 +139,7 @@ class LocalPool:
         if self.reactor.thread is None:
             # In this order: the nursery is forked before there is a thread of ours.
             self._staff.open()
-            self.reactor.start(self._react)
+            self.reactor.start(self._turn, self._failed)
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
@@ -379,36 +382,35 @@ class LocalPool:
 
     # -- the reactor -------------------------------------------------------------------------------
 
-    def _react(self) -> None:
-        try:
-            self._run()
-            self._close()
-        except BaseException as error:  # a defect of ours: nobody must wait for ever because of it
-            logging.getLogger("polyexec").critical("the reactor failed", exc_info=True)
-            with self.lock:
-                for link in self.links.values():
-                    link.signal(signal.SIGKILL)
-                self.overseer.kills.clear()
-                self.changed.notify_all()
-            self.client.barren(f"polyexec failed: {error!r}")
+    def _turn(self) -> float | None:
+        """Do what is due; return how many seconds to wait for events."""
+        waiting = self.records.look()
+        with self.lock:
+            if self.observed:
+                self.dispatch()
+            timeout = _sooner(waiting, self.overseer.look())
+            if self.stopping:
+                self._wind_up()
+                if not self.links and waiting is None:
+                    self._staff.close()
+                    self.reactor.close()
+                    return OVER
+            self.reactor.resting = timeout is None
+            flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
+        if flooded:
+            # Answers come faster than it pays to wake for each; they lose nothing by it.
+            time.sleep(MOMENT)
+        return timeout
 
-    def _run(self) -> None:
-        while True:
-            waiting = self.records.look()
-            with self.lock:
-                if self.observed:
-                    self.dispatch()
-                timeout = _sooner(waiting, self.overseer.look())
-                if self.stopping:
-                    self._wind_up()
-                    if not self.links and waiting is None:
-                        return
-                self.reactor.resting = timeout is None
-                flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
-            if flooded:
-                # Answers come faster than it pays to wake for each; they lose nothing by it.
-                time.sleep(MOMENT)
-            self.reactor.wait(timeout)
+    def _failed(self, error: BaseException) -> None:
+        """End all, for a defect of ours: nobody must wait for ever because of it."""
+        logging.getLogger("polyexec").critical("the reactor failed", exc_info=error)
+        with self.lock:
+            for link in self.links.values():
+                link.signal(signal.SIGKILL)
+            self.overseer.kills.clear()
+            self.changed.notify_all()
+        self.client.barren(f"polyexec failed: {error!r}")
 
     def _wind_up(self) -> None:
         """Let the workers end; at once, if they are to be killed."""
@@ -418,11 +420,6 @@ class LocalPool:
                 link.leaving = True
             elif not link.leaving and not self.outstanding:
                 link.finish()
-
-    def _close(self) -> None:
-        self._staff.close()
-        with self.lock:
-            self.reactor.close()
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

@@ -13,19 +13,25 @@ from polyexec_process._nursery import (
 )
 from polyexec_process._parcels import PRIVATE, READONLY, SHARED, Blob, Parcel
 from polyexec_process._pool import LocalPool
+from polyexec_process._reactor import Host, Reactor
+from polyexec_process._readbuffer import READ, ReadBuffer
 from polyexec_process._segments import Store
 
 __all__ = [
     "PRIVATE",
+    "READ",
     "READONLY",
     "SHARED",
     "Births",
     "Blob",
     "Client",
     "Engine",
+    "Host",
     "LocalPool",
     "Lost",
     "Parcel",
+    "Reactor",
+    "ReadBuffer",
     "Store",
     "adopt_orphans",
     "current_directory",

@@ -61,9 +61,11 @@ def _ask(
     connect_timeout: float,
 ) -> Any:
     from polyexec_zmq._hub import Hub
+    from polyexec_zmq._zmqconnection import ZmqConnection
 
     found, credentials = where_is(address, connection_file, insecure=insecure)
-    hub = Hub(found, credentials, connect_timeout, connect_timeout=connect_timeout)
+    connection = ZmqConnection(found, credentials)
+    hub = Hub(found, connection, connect_timeout, connect_timeout=connect_timeout)
     try:
         hub.connect()
         answer = hub.ask(question)

@@ -14,6 +14,7 @@ from polyexec_zmq._embedded import Embedded
 from polyexec_zmq._environment import ADDRESS, CONNECT_TIMEOUT, RECONNECT_TIMEOUT
 from polyexec_zmq._executor import ZmqExecutor
 from polyexec_zmq._hub import Hub
+from polyexec_zmq._stream import StreamConnection
 
 if TYPE_CHECKING:
     from polyexec_zmq._keys import Credentials
@@ -112,14 +113,18 @@ class Cluster:
     def _open(self) -> Hub:
         address, credentials, patience, connect_timeout, resources = self._joining
         if address is not None:
-            hub = Hub(address, credentials, patience, connect_timeout=connect_timeout)
+            from polyexec_zmq._zmqconnection import ZmqConnection
+
+            connection = ZmqConnection(address, credentials)
+            hub = Hub(address, connection, patience, connect_timeout=connect_timeout)
             hub.connect()
             return hub
         try:
             self._embedded = Embedded(usable_cpus(), "forkserver", dict(resources))
         except OSError as error:
             raise ClusterError(f"no private cluster could be started: {error}") from error
-        hub = Hub(self._embedded.address, None, patience, self._embedded)
+        stream = StreamConnection(self._embedded.sock)
+        hub = Hub(self._embedded.address, stream, patience)
         hub.start()
         return hub
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 #: How long the path of a socket may be.
 _LONGEST_PATH = 80
-_READY = b"r"
 #: How many seconds it may take to end, and pass between looks at whether it has.
 _PATIENCE: Final = 5.0
 _GLANCE: Final = 0.005
@@ -46,7 +44,8 @@ class Embedded:
             folder = "/tmp"  # noqa: S108 - a folder of our own is made in it
         self.folder: str = tempfile.mkdtemp(prefix="polyexec-", dir=folder)
         self.address: str = f"ipc://{self.folder}/head"
-        self._sock, theirs = socket.socketpair()
+        #: What letters go through; it is closed at the other end once the process has ended.
+        self.sock, theirs = socket.socketpair()
         arguments = (theirs.fileno(), os.getpid(), self.folder)
         node = {"cpus": cpus, "method": method, "resources": dict(resources)}
         path = [entry or current_directory() or "" for entry in sys.path]
@@ -62,36 +61,21 @@ class Embedded:
                 setsigdef=(signal.SIGINT,),
             )
         except BaseException:
-            self._sock.close()
+            self.sock.close()
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
         finally:
             theirs.close()
 
-    def wait(self, seconds: float) -> bool | None:
-        """Return True once it has a node, False if it has failed, None after *seconds* seconds."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        if not poll.poll(seconds * 1000):
-            return None
-        try:
-            return self._sock.recv(1) == _READY
-        except ConnectionResetError:
-            return False
-
-    def fileno(self) -> int:
-        """Return what is readable once it has ended."""
-        return self._sock.fileno()
-
     def close(self, *, at_once: bool = False) -> None:
         """End it, and return once it has ended; *at_once* if it does not answer any more."""
         with contextlib.suppress(OSError):  # it has ended
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
         if not self._has_ended(0 if at_once else _PATIENCE):
             # It is stopped, say. Its workers are ended by those who started them.
             os.kill(self.pid, signal.SIGKILL)
             self._has_ended(None)
-        self._sock.close()
+        self.sock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _has_ended(self, patience: float | None) -> bool:
@@ -110,7 +94,7 @@ class Embedded:
 
     def abandon(self) -> None:
         """Close this forked child's copy of what the process watches: it is the parent's."""
-        self._sock.close()
+        self.sock.close()
 
 
 def main(fd: int, parent: int, folder: str, **options: Any) -> None:
@@ -138,13 +122,13 @@ def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, 
     from polyexec_zmq._loop import HeadLoop
     from polyexec_zmq._node import Node
     from polyexec_zmq._orphans import INIT, reap_orphans
+    from polyexec_zmq._stream import Stream
 
     loop = HeadLoop(address)
 
     def tell(_: str) -> None:
-        """Say that it is ready: not before, or whoever comes at once would find no workers."""
-        with contextlib.suppress(OSError):  # the program is gone already
-            sock.send(_READY)
+        """Let the program join: not before, or it might come at once, and find no workers."""
+        loop.house.admit(Stream(sock))
 
     node = Node(
         address,
@@ -159,7 +143,6 @@ def _serve(sock: socket.socket, parent: int, folder: str, options: Mapping[str, 
     node.start()
     if parent == INIT:
         reap_orphans(loop)
-    loop.watch(sock.fileno(), lambda: False)
     pidfd = watch_process(parent)
     if pidfd is not None:
         loop.watch(pidfd, lambda: False)

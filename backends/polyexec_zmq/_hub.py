@@ -18,8 +18,7 @@ from polyexec_zmq._line import Line
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
-    from polyexec_zmq._embedded import Embedded
-    from polyexec_zmq._keys import Credentials
+    from polyexec_zmq._connection import Connection
     from polyexec_zmq._remotepool import RemotePool
 
 #: How many seconds the head and its nodes may take to answer a question.
@@ -34,7 +33,7 @@ def new_member() -> int:
 
 
 class Hub:
-    """This program's connection to the cluster at *address*.
+    """This program's membership in the cluster at *address*.
 
     *patience*: how many seconds waits go on without a head; *connect_timeout*: the same for the
     first connection.
@@ -43,21 +42,13 @@ class Hub:
     def __init__(
         self,
         address: str,
-        credentials: Credentials | None,
+        connection: Connection,
         patience: float,
-        embedded: Embedded | None = None,
         *,
         connect_timeout: float | None = None,
     ) -> None:
         self.member: int = new_member()
-        self.line: Line = Line(
-            self,
-            address,
-            credentials,
-            patience,
-            connect_timeout=connect_timeout,
-            embedded=embedded,
-        )
+        self.line: Line = Line(self, address, connection, patience, connect_timeout=connect_timeout)
         self.lock: threading.RLock = threading.RLock()
         self.changed: threading.Condition = threading.Condition(self.lock)
         self._pools: dict[int, RemotePool] = {}

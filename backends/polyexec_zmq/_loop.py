@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +11,7 @@ import zmq
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._frames import AT_ONCE, receive_rest, send
 from polyexec_zmq._head import LEASE, Head
-from polyexec_zmq._inner import INNER
+from polyexec_zmq._house import House
 from polyexec_zmq._keys import check_folder
 from polyexec_zmq._versions import versions
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polyexec_zmq._doorkeeper import Doorkeeper
-    from polyexec_zmq._inner import InnerLine
     from polyexec_zmq._journal import Journal
     from polyexec_zmq._members import HeadMember
 
@@ -69,45 +67,32 @@ class HeadLoop:
             self._send, lease=lease, versions=versions(packages), journal=journal
         )
         self._waiting: set[HeadMember] = set()
-        self._poller = zmq.Poller()
-        self._poller.register(self._sock, zmq.POLLIN)
+        self.poller: zmq.Poller = zmq.Poller()
+        self.poller.register(self._sock, zmq.POLLIN)
         self._calls: dict[int, Callable[[], bool]] = {}
-        self._inner: InnerLine | None = None
+        self.house: House = House(self)
         self._looks_at = 0.0
         if doorkeeper is not None:
-            self._poller.register(doorkeeper.sock, zmq.POLLIN)
+            self.poller.register(doorkeeper.sock, zmq.POLLIN)
 
     def watch(self, fd: int, call: Callable[[], bool]) -> None:
         """Have *call* called when there is something on *fd*; it returns whether to go on."""
-        self._poller.register(fd, zmq.POLLIN)
+        self.poller.register(fd, zmq.POLLIN)
         self._calls[fd] = call
 
-    def house(self, line: InnerLine) -> None:
-        """Have a node in this process, whose line that is."""
-        self._inner = line
-        self.head.watched.add(os.getpid())
-        self._poller.register(line.fileno(), zmq.POLLIN)
-
-    def hand_over(self, rid: bytes, letter: list[Any]) -> None:
-        """Take a letter that needed no socket."""
-        self.head.receive(rid, letter, time.monotonic(), _local)
-
-    def _pump(self, wait: float) -> float:
-        """See to the node in this process."""
-        if self._inner is None:
-            return wait
-        inner = self._inner.pump()
-        return wait if inner is None else min(wait, inner)
+    def hand_over(self, rid: bytes, letter: list[Any]) -> list[Any] | None:
+        """Take a letter that needed no socket; return what answers it, if that is no member's."""
+        return self.head.receive(rid, letter, time.monotonic(), _local)
 
     def run(self) -> None:
         """See to letters until the head is stopped, or something watched says so."""
         head = self.head
         while not head.stopping:
-            wait = self._pump(self._look())
+            wait = self.house.pump(self._look())
             if self._waiting:
                 self._try_again()
                 wait = min(wait, _AGAIN)
-            events = dict(self._poller.poll(max(int(wait * 1000), 1)))
+            events = dict(self.poller.poll(max(int(wait * 1000), 1)))
             if self._doorkeeper is not None:
                 if self._doorkeeper.sock in events:
                     self._doorkeeper.answer()
@@ -115,8 +100,7 @@ class HeadLoop:
             if self._sock in events:
                 self._read()
                 head.settle()
-            if self._inner is not None and self._inner.fileno() in events:
-                self._inner.quieten()
+            self.house.take(events.keys())
             for fd, call in self._calls.items():
                 if fd in events and not call():
                     head.stop()
@@ -180,9 +164,9 @@ class HeadLoop:
 
     def _post(self, rid: bytes, letter: list[Any]) -> bool:
         """Send *letter*; return False if there is no room for it."""
-        if self._inner is not None and rid == INNER:
-            self._inner.deliver(letter)
-            return True
+        near = self.house.post(rid, letter)
+        if near is not None:
+            return near
         try:
             send(self._sock, (rid, *letter), copy=letter[0][0] != wire.CHUNK)
         except zmq.Again:

@@ -19,17 +19,19 @@ from polyexec_process.engine import Births
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._bulk import Incoming, Outgoing
+from polyexec_zmq._house import InnerLine
 from polyexec_zmq._hub import new_member
-from polyexec_zmq._inner import InnerLine
 from polyexec_zmq._line import Line
 from polyexec_zmq._output import Outputs
 from polyexec_zmq._station import Station
 from polyexec_zmq._versions import versions
+from polyexec_zmq._zmqconnection import ZmqConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from polyexec import ClusterError
+    from polyexec_zmq._house import House
     from polyexec_zmq._keys import Credentials
     from polyexec_zmq._loop import HeadLoop
 
@@ -70,7 +72,13 @@ class Node:
         self.worker_prefix: str = worker_prefix
         self._resources = dict(resources or {})
         self.line: Line | InnerLine = (
-            Line(self, address, credentials, patience, connect_timeout=connect_timeout)
+            Line(
+                self,
+                address,
+                ZmqConnection(address, credentials),
+                patience,
+                connect_timeout=connect_timeout,
+            )
             if house is None
             else InnerLine(self, house)
         )
@@ -86,6 +94,8 @@ class Node:
             self._outputs = Outputs(self._output)
             assert isinstance(self.line, Line)
             self.line.watch(self._outputs.fileno())
+        #: Whose thread the pools' reactors are on, None if they have threads of their own.
+        self.host: House | None = None if house is None else house.house
         self._spare = spare
         self._lock = threading.Lock()
         self._fence: threading.Timer | None = None

@@ -58,6 +58,7 @@ class Station:
             max_memory=spec["max_memory"],
             idle_timeout=spec["idle_timeout"],
             handle_record=self._log_flow.hand_in,
+            host=node.host,
         )
 
     def _prepare(self, name: str) -> bytes:

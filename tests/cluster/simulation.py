@@ -191,6 +191,7 @@ class Cluster:
         self._patches: list[Any] = [
             mock.patch.object(_hub, "Line", Line),
             mock.patch.object(_node, "Line", Line),
+            mock.patch.object(_node, "ZmqConnection", mock.Mock()),
             mock.patch.object(_node, "Outputs", mock.Mock()),
             mock.patch.object(_station, "LocalPool", Pool),
             mock.patch("socket.gethostname", return_value="here"),
@@ -203,7 +204,7 @@ class Cluster:
         self.sent: dict[int, dict[int, int]] = {}
         self.head = self._new_head()
         self.crew = Crew()
-        self.hub: Any = Hub("nowhere", None, 60.0)
+        self.hub: Any = Hub("nowhere", mock.Mock(), 60.0)
         self.pool = RemotePool(self.hub, self.crew, SPEC, lambda: b"")  # type: ignore[arg-type]
         self.nodes: list[Any] = []
         self.jobs: list[Job] = []

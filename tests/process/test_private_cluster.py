@@ -174,7 +174,7 @@ def test_a_node_in_the_heads_process_need_not_give_signs_of_life(tmp_path: Path)
     loop = HeadLoop(f"ipc://{tmp_path}/head", lease=1.0)
     node = Node("", None, cpus=1, method="spawn", name="own", env={}, house=loop)
     node.start()
-    loop._pump(0.0)
+    loop.house.pump(0.0)
     now = time.monotonic()
     for beats in range(20):
         loop.head.look(now + beats / 5)
@@ -306,3 +306,22 @@ def test_an_executor_ends_though_a_handler_is_stuck_in_a_flood(cluster: Any) -> 
         logging.getLogger("program").removeHandler(handler)
         released.set()
     cluster.close()
+
+
+def test_a_pool_on_a_hosts_thread_ends_there(tmp_path: Path) -> None:
+    loop = HeadLoop(f"ipc://{tmp_path}/head")
+    node = Node("", None, cpus=1, method="spawn", name="own", env={}, house=loop)
+    node.start()
+    loop.house.pump(0.0)
+    spec = {"width": 1, "env": {}, "max_tasks": None, "max_memory": None, "idle_timeout": None}
+    for number in (1, 2):
+        letter = wire.letter(wire.OPEN, 7, number, wire.to_json(spec), b"")
+        node.receive(wire.OPEN, 7, number, letter)
+    started, unstarted = (station.pool for station in node._stations.values())
+    started.want_worker()
+    assert started.reactor.thread is threading.current_thread()
+    assert unstarted.reactor.thread is None
+    node.close()
+    assert not started.links
+    loop.close()
+    loop.context.destroy(linger=0)
