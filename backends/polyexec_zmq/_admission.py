@@ -10,6 +10,7 @@ import struct
 from typing import Any, Final
 
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._keys import is_key
 
 _ROLES: Final = ("node", "client")
 _LARGEST: Final = (1 << 64) - 1
@@ -65,6 +66,13 @@ def check_spec(spec: dict[str, Any]) -> None:
     idle = spec["idle_timeout"]
     if idle is not None and (isinstance(idle, bool) or not isinstance(idle, int | float)):
         raise TypeError("a timeout is a number of seconds")
+
+
+def check_channel(about: dict[str, Any]) -> None:
+    """Raise ValueError or TypeError if *about* is not what a node offers."""
+    key = about["key"]
+    if not isinstance(key, str) or not is_key(key):
+        raise ValueError("what is in the place of a key is none")
 
 
 def check_number(value: Any, least: int = 0, most: int = _LARGEST) -> None:

@@ -10,6 +10,9 @@ So nothing on the way holds more than a few chunks, however large it is and howe
 of it, and the owner's copy is there until the receiver has its own. How much a receiver asks for at
 a time depends on how soon it comes: what waits on a slow line keeps up small letters and signs of
 life. When either end's connection was cut, the receiver asks again for what it has not got.
+
+What is asked for by another way than the line, a channel, comes by that. Chunks may come in any
+order, for the way may change while something is under way.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import itertools
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from polyexec_zmq import _wire as wire
 
@@ -38,6 +41,13 @@ def bulk_table(number: int, pieces: Sequence[memoryview]) -> bytes:
     """Return what tells a receiver of large data of that number."""
     lengths = [piece.nbytes << 1 | int(piece.readonly) for piece in pieces]
     return struct.pack(f"<{1 + len(lengths)}Q", number, *lengths)
+
+
+class Way(Protocol):
+    """What letters can go by, other than the line."""
+
+    def send(self, letter: list[Any]) -> None:
+        """Send *letter*; if that can't be done, what is asked for by this way is lost."""
 
 
 class _Held(NamedTuple):
@@ -95,21 +105,32 @@ class Outgoing:
         for number in [number for number, held in self._held.items() if held.owner == owner]:
             del self._held[number]
 
-    def pulled(self, peer: int, number: int, start: int, count: int) -> None:
-        """Send *count* bytes from *start* on, as far as there are so many."""
+    def pulled(
+        self, peer: int, number: int, start: int, count: int, way: Way | None = None
+    ) -> None:
+        """Send *count* bytes from *start* on, as far as there are so many, by the *way* it came."""
         held = self._held.get(number)
         if held is None or held.owner not in (None, peer):
             return
+        send = self._send if way is None else way.send
         at = 0
         for piece in held.pieces:
             while count and at <= start < at + piece.nbytes:
                 size = min(CHUNK_BYTES, count, at + piece.nbytes - start)
                 part = piece[start - at : start - at + size]
                 where = wire.PART.pack(start, size)
-                self._send(wire.letter(wire.CHUNK, peer, number, where, part))
+                send(wire.letter(wire.CHUNK, peer, number, where, part))
                 start += size
                 count -= size
             at += piece.nbytes
+
+
+class _Asked(NamedTuple):
+    """What was asked for: how many bytes, when, and by which way, None for the line."""
+
+    size: int
+    at: float
+    way: Way | None
 
 
 class _Pull:
@@ -129,10 +150,35 @@ class _Pull:
         self.done = done
         self.lost = lost
         self.size = sum(piece.nbytes for piece in pieces)
-        self.asked = 0
         self.got = 0
-        #: When what was asked for, by where it begins.
-        self.times: dict[int, float] = {}
+        #: What is on its way, by where it begins; and what has to be asked for again.
+        self.asked: dict[int, _Asked] = {}
+        self._again: list[tuple[int, int]] = []
+        self._untold = 0
+
+    @property
+    def is_wanting(self) -> bool:
+        """Whether not all of it has been asked for."""
+        return bool(self._again) or self._untold < self.size
+
+    def next(self) -> tuple[int, int]:
+        """Return what to ask for next: from where on, and how many bytes."""
+        if self._again:
+            return self._again.pop()
+        start = self._untold
+        count = min(CHUNK_BYTES, self.size - start)
+        self._untold += count
+        return start, count
+
+    def take(self, at: int, size: int) -> _Asked | None:
+        """Return how that was asked for; None if it was not, or has come already."""
+        asked = self.asked.get(at)
+        if asked is None or size > asked.size:
+            return None
+        del self.asked[at]
+        if size < asked.size:  # for one of the owner's pieces ends there
+            self.asked[at + size] = asked._replace(size=asked.size - size)
+        return asked
 
     def put(self, at: int, data: memoryview) -> None:
         """Put *data* where it belongs."""
@@ -144,12 +190,25 @@ class _Pull:
             start += piece.nbytes
         self.got += len(data)
 
+    def forget(self, of: Callable[[_Asked], bool]) -> int:
+        """Ask again for some of what is on its way; return how many bytes that are."""
+        gone = [(start, asked.size) for start, asked in self.asked.items() if of(asked)]
+        for start, _ in gone:
+            del self.asked[start]
+        self._again += reversed(gone)
+        return sum(size for _, size in gone)
+
 
 class Incoming:
-    """The receiver's side."""
+    """The receiver's side; *way* returns by which to ask a peer for so many bytes, or none."""
 
-    def __init__(self, send: Callable[[list[Any]], None]) -> None:
+    def __init__(
+        self,
+        send: Callable[[list[Any]], None],
+        way: Callable[[int, int], Way | None] | None = None,
+    ) -> None:
         self._send = send
+        self._way = way
         self._pulls: dict[tuple[int, int], _Pull] = {}
         #: Those of which not all has been asked for, each to ask for a chunk in its turn.
         self._wanting: deque[_Pull] = deque()
@@ -192,14 +251,13 @@ class Incoming:
         """Ask for as much as may be on the way."""
         while self._wanting and self._awaited < self._window:
             pull = self._wanting.popleft()
-            count = min(CHUNK_BYTES, pull.size - pull.asked)
-            if count:
-                where = wire.PART.pack(pull.asked, count)
-                self._send(wire.letter(wire.PULL, pull.peer, pull.number, where))
-                pull.times[pull.asked] = time.monotonic()
-                pull.asked += count
-                self._awaited += count
-            if pull.asked < pull.size:
+            start, count = pull.next()
+            way = None if self._way is None else self._way(pull.peer, pull.size)
+            pull.asked[start] = _Asked(count, time.monotonic(), way)
+            self._awaited += count
+            letter = wire.letter(wire.PULL, pull.peer, pull.number, wire.PART.pack(start, count))
+            (self._send if way is None else way.send)(letter)
+            if pull.is_wanting:
                 self._wanting.append(pull)
 
     def _finish(self, pull: _Pull) -> None:
@@ -214,22 +272,18 @@ class Incoming:
             return
         at, size = wire.PART.unpack(part)
         view = memoryview(data)
-        if at != pull.got or size != len(view) or at + size > pull.size:
+        asked = pull.take(at, size) if size == len(view) else None
+        if asked is None:
             return  # asked for twice, as a connection was cut
         pull.put(at, view)
-        if pull.got <= pull.asked:
-            self._awaited -= size
-        else:
-            pull.asked = pull.got  # asked for before the connection was cut
-        self._adapt(pull.times.pop(at, None))
+        self._awaited -= size
+        self._adapt(asked.at)
         if pull.got >= pull.size:
             self._finish(pull)
         self._ask()
 
-    def _adapt(self, asked: float | None) -> None:
+    def _adapt(self, asked: float) -> None:
         """Ask for more or less at a time, by how long it took."""
-        if asked is None:
-            return
         took = time.monotonic() - asked
         if took < _SOON:
             self._window = min(self._window + CHUNK_BYTES, AHEAD_BYTES)
@@ -240,22 +294,27 @@ class Incoming:
         """Ask again for what has not come, of *peer*, for a connection was cut."""
         for pull in self._pulls.values():
             if peer in (None, pull.peer):
-                self._stop(pull)
-                self._wanting.append(pull)
+                self._forget(pull, lambda _: True)
         self._ask()
 
-    def _stop(self, pull: _Pull) -> None:
-        """Expect nothing more of what was asked for."""
-        self._awaited -= pull.asked - pull.got
-        pull.asked = pull.got
-        pull.times.clear()
-        if pull in self._wanting:
-            self._wanting.remove(pull)
+    def lose_way(self, way: Way) -> None:
+        """Ask again for what was to come by *way*, which is no more."""
+        for pull in self._pulls.values():
+            self._forget(pull, lambda asked: asked.way is way)
+        self._ask()
+
+    def _forget(self, pull: _Pull, of: Callable[[_Asked], bool]) -> None:
+        """Expect nothing more of some of what was asked for, but ask for it again."""
+        self._awaited -= pull.forget(of)
+        if pull.is_wanting and pull not in self._wanting:
+            self._wanting.append(pull)
 
     def lose(self, peer: int | None, why: str) -> None:
         """Give up what was to come from *peer*, who is gone; None: from all."""
         for key in [key for key in self._pulls if peer in (None, key[0])]:
             pull = self._pulls.pop(key)
-            self._stop(pull)
+            self._awaited -= pull.forget(lambda _: True)
+            if pull in self._wanting:
+                self._wanting.remove(pull)
             pull.lost(why)
         self._ask()

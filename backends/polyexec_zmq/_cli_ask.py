@@ -94,6 +94,10 @@ def _table(status: dict[str, Any]) -> str:
         parts += ["", _executors(executors)]
     if status["lost"]:
         parts += ["", _lost(status["lost"])]
+    channels = status["channels"]
+    if channels is not None:
+        megabytes = channels["bytes"] / 1e6
+        parts += ["", f"channels: {channels['open']}, MB through them: {megabytes:,.1f}"]
     if status["refused"] or status["malformed"]:
         parts += ["", f"refused: {status['refused']}, malformed letters: {status['malformed']}"]
     console = Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDE, no_color=True)

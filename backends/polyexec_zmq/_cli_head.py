@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from polyexec_zmq._loop import HeadLoop
+    from polyexec_zmq._relay import Relay
 
 _ANY = "tcp://0.0.0.0:5555"
 _EVERYWHERE = ("*", "0.0.0.0", "[::]")  # noqa: S104 - names what is recognised
@@ -26,6 +27,12 @@ _EVERYWHERE = ("*", "0.0.0.0", "[::]")  # noqa: S104 - names what is recognised
 
 @click.command("head", short_help="Run the head of a cluster.")
 @click.option("--bind", default=_ANY, show_default=True, help="Where to listen.")
+@click.option(
+    "--bulk",
+    metavar="ADDRESS",
+    help="Where to listen for large data as well, as in tcp://0.0.0.0:5556: then it is encrypted "
+    "from end to end, and costs the head little.",
+)
 @click.option(
     "--advertise",
     metavar="HOST",
@@ -72,6 +79,7 @@ def head_command(**options: Any) -> None:
 def _with_keys(
     *,
     bind: str,
+    bulk: str | None,
     advertise: str | None,
     connection_file: Path | None,
     state: Path | None,
@@ -87,13 +95,17 @@ def _with_keys(
     folder = StateFolder(default_folder() if state is None else state, create=True)
     with folder.lock(), _ending() as ending:
         doorkeeper = Doorkeeper(folder.members, folder.server_keys())
-        with _bound(
-            bind,
-            doorkeeper=doorkeeper,
-            journal=Journal(folder.path),
-            lease=lease,
-            packages=packages,
-        ) as loop:
+        with (
+            _relay(bulk) as relay,
+            _bound(
+                bind,
+                doorkeeper=doorkeeper,
+                journal=Journal(folder.path),
+                lease=lease,
+                packages=packages,
+                relay=relay,
+            ) as loop,
+        ):
             folder.note_address(_reachable(loop.address, advertise))
             connection = folder.owner()
             file = folder.connection_file
@@ -102,6 +114,21 @@ def _with_keys(
                 write_private(file, connection_json(connection))
             _warn_if_slow()
             _serve(loop, ending, f"--connection-file {file.resolve()}")
+
+
+@contextmanager
+def _relay(bulk: str | None) -> Iterator[Relay | None]:
+    """Yield the relay at *bulk*, None if there is to be none."""
+    if bulk is None:
+        yield None
+        return
+    from polyexec_zmq._relay import Relay
+
+    relay = Relay(bulk)
+    try:
+        yield relay
+    finally:
+        relay.close()
 
 
 def _warn_if_slow() -> None:
@@ -118,12 +145,22 @@ def _warn_if_slow() -> None:
 
 
 def _without_keys(
-    *, bind: str, connection_file: Path | None, state: Path | None, insecure: bool, **options: Any
+    *,
+    bind: str,
+    bulk: str | None,
+    connection_file: Path | None,
+    state: Path | None,
+    insecure: bool,
+    **options: Any,
 ) -> None:
     if connection_file is not None or state is not None:
         raise ClusterError(
             "a head without keys has neither --connection-file nor --state; its members are "
             "given its address"
+        )
+    if bulk is not None:
+        raise ClusterError(
+            "a head without keys has no --bulk, which spares it encryption: it has none"
         )
     advertise = options.pop("advertise")
     with _ending() as ending, _bound(bind, insecure=insecure, **options) as loop:

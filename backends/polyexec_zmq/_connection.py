@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from polyexec import ClusterError
+    from polyexec_zmq._channel import Channels
 
 
 class Connection(Protocol):
@@ -25,6 +26,11 @@ class Connection(Protocol):
     @property
     def greeting(self) -> float:
         """How many seconds a head may take to answer HELLO."""
+        ...
+
+    @property
+    def channels(self) -> Channels | None:
+        """The channels that `wait` sees to as well; None if there can be none."""
         ...
 
     @property

@@ -17,7 +17,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_zmq import _wire as wire
-from polyexec_zmq._admission import MALFORMED, check, check_spec
+from polyexec_zmq._admission import MALFORMED, check, check_channel, check_spec
 from polyexec_zmq._inquiries import Inquiries
 from polyexec_zmq._members import HeadMember
 from polyexec_zmq._placing import Placing
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from polyexec_zmq._journal import Journal
+    from polyexec_zmq._relay import Relay
 
 
 logger = logging.getLogger("polyexec.head")
@@ -49,7 +50,9 @@ class Head:
         lease: float = LEASE,
         versions: Mapping[str, Any],
         journal: Journal | None = None,
+        relay: Relay | None = None,
     ) -> None:
+        self.relay: Relay | None = relay
         self._send_to = send
         self.lease: float = lease
         self._versions = versions
@@ -202,6 +205,7 @@ class Head:
             "fence": self.lease * 0.75,
             "beat": min(BEAT, self.lease / 8),
             "cpus": sum(node.cpus for node in self.nodes()),
+            "relay": None if self.relay is None else self.relay.address,
         }
 
     def nodes(self) -> list[HeadMember]:
@@ -254,6 +258,8 @@ class Head:
         if member.gone:
             return
         member.gone = True
+        if self.relay is not None:
+            self.relay.part(member.id)
         self.members.pop(member.rid, None)
         if self._by_id.get(member.id) is member:
             del self._by_id[member.id]
@@ -356,6 +362,9 @@ class Head:
     def _from_node(
         self, node: HeadMember, kind: int, client: int, number: int, frames: list[Any]
     ) -> None:
+        if kind == wire.CHANNEL:
+            self._begin_channel(node, client, wire.from_json(frames[1]))
+            return
         work = self.works.get((client, number))
         if work is None:
             return  # its program is gone, or has not come back yet
@@ -376,6 +385,18 @@ class Head:
                 self._closed(work)
         else:
             raise ValueError(f"a node has no letters of kind {kind}")
+
+    def _begin_channel(self, node: HeadMember, client: int, about: dict[str, Any]) -> None:
+        """Have a node and a program meet at the relay."""
+        other = self._by_id.get(client)
+        if self.relay is None or other is None or other.is_node:
+            return
+        check_channel(about)
+        number = self.relay.expect((node.id, client))
+        if number is not None:
+            told = wire.to_json({"key": about["key"], "number": number})
+            self._send_to(node, wire.letter(wire.CHANNEL, client, 0, told))
+            self._send_to(other, wire.letter(wire.CHANNEL, node.id, 0, told))
 
     def _do_without(self, node: HeadMember, work: Work, frames: list[Any]) -> None:
         """Have other nodes do what one can't any more; if there are none, the program hears so."""

@@ -13,11 +13,12 @@ from polyexec import ClusterError, ClusterLostError
 from polyexec.waiting import wait_in_slices
 from polyexec_process.engine import Parcel
 from polyexec_zmq import _wire as wire
-from polyexec_zmq._bulk import Incoming, Outgoing
+from polyexec_zmq._exchange import Exchange
 from polyexec_zmq._line import Line
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
+    from polyexec_zmq._bulk import Incoming, Outgoing
     from polyexec_zmq._connection import Connection
     from polyexec_zmq._remotepool import RemotePool
 
@@ -60,8 +61,9 @@ class Hub:
         self._to_ask: set[int] = set()
         #: The numbers of jobs: each attempt has its own, so that a stale one is nobody's.
         self.job_numbers: itertools.count[int] = itertools.count(random.getrandbits(32) << 28)
-        self.outgoing: Outgoing = Outgoing(self.line.send)
-        self.incoming: Incoming = Incoming(self.line.send)
+        self._exchange = Exchange(self.line.send, connection.channels, _note_use)
+        self.outgoing: Outgoing = self._exchange.outgoing
+        self.incoming: Incoming = self._exchange.incoming
         self.welcome: dict[str, Any] | None = None
         self.failure: ClusterError | None = None
         self._incarnation: str | None = None
@@ -148,6 +150,7 @@ class Hub:
 
     def joined(self, welcome: dict[str, Any]) -> None:
         """Tell all again that may not have arrived."""
+        self._exchange.welcomed(welcome)
         with self.changed:
             self.welcome = welcome
             self._incarnation = welcome["incarnation"]
@@ -164,15 +167,9 @@ class Hub:
 
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         """Take a letter."""
-        if kind == wire.PULL:
-            self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
-        elif kind == wire.CHUNK:
-            self.incoming.arrived(peer, number, frames[1], frames[2])
-        elif kind == wire.DROP:
-            kept = self.outgoing.arrived(number)
-            if isinstance(kept, Parcel):
-                kept.note_use(kept=False)  # its memory may serve another
-        elif kind == wire.RESEND:
+        if self._exchange.take(kind, peer, number, frames):
+            return
+        if kind == wire.RESEND:
             self.incoming.resume(peer)
         elif kind == wire.LOST and not number:
             self.incoming.lose(peer, wire.from_json(frames[1])["why"])
@@ -210,3 +207,8 @@ class Hub:
         lost_error = ClusterLostError(*self.failure.args)
         for pool in pools:
             pool.cluster_lost(lost_error)
+
+
+def _note_use(kept: Any) -> None:
+    if isinstance(kept, Parcel):
+        kept.note_use(kept=False)  # its memory may serve another

@@ -144,6 +144,9 @@ class Inquiries:
                 if not member.is_node and member is not besides
             ],
             "executors": [work.describe() for work in head.works.values()],
+            "channels": None
+            if head.relay is None
+            else {"open": head.relay.count, "bytes": head.relay.passed},
             "per_second": head.rate.per_second,
             "lost": head.losses,
             "refused": head.refused,

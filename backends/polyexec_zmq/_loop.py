@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyexec_zmq._doorkeeper import Doorkeeper
     from polyexec_zmq._journal import Journal
     from polyexec_zmq._members import HeadMember
+    from polyexec_zmq._relay import Relay
 
 #: How many letters are read before what they bring about is sent.
 _SOME: Final = 64
@@ -45,6 +46,7 @@ class HeadLoop:
         lease: float = LEASE,
         packages: Iterable[str] = (),
         insecure: bool = False,
+        relay: Relay | None = None,
         context: zmq.Context[Any] | None = None,
     ) -> None:
         if address.startswith("ipc:"):
@@ -64,7 +66,11 @@ class HeadLoop:
         endpoint: Any = self._sock.last_endpoint
         self.address: str = endpoint.rstrip(b"\0").decode()
         self.head: Head = Head(
-            self._send, lease=lease, versions=versions(packages), journal=journal
+            self._send,
+            lease=lease,
+            versions=versions(packages),
+            journal=journal,
+            relay=relay,
         )
         self._waiting: set[HeadMember] = set()
         self.poller: zmq.Poller = zmq.Poller()

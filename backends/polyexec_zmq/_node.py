@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from polyexec_process.engine import Births
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED
-from polyexec_zmq._bulk import Incoming, Outgoing
+from polyexec_zmq._exchange import Exchange
 from polyexec_zmq._house import InnerLine
 from polyexec_zmq._hub import new_member
 from polyexec_zmq._line import Line
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from polyexec import ClusterError
+    from polyexec_zmq._channel import Channels
     from polyexec_zmq._house import House
     from polyexec_zmq._keys import Credentials
     from polyexec_zmq._loop import HeadLoop
@@ -71,19 +72,15 @@ class Node:
         self.env: Mapping[str, str] = env
         self.worker_prefix: str = worker_prefix
         self._resources = dict(resources or {})
-        self.line: Line | InnerLine = (
-            Line(
-                self,
-                address,
-                ZmqConnection(address, credentials),
-                patience,
-                connect_timeout=connect_timeout,
-            )
-            if house is None
-            else InnerLine(self, house)
-        )
-        self.outgoing: Outgoing = Outgoing(self.line.send)
-        self.incoming: Incoming = Incoming(self.line.send)
+        self.line: Line | InnerLine
+        channels: Channels | None = None
+        if house is None:
+            connection = ZmqConnection(address, credentials)
+            channels = connection.channels
+            self.line = Line(self, address, connection, patience, connect_timeout=connect_timeout)
+        else:
+            self.line = InnerLine(self, house)
+        self.exchange: Exchange = Exchange(self.line.send, channels, bool)
         self._stations: dict[tuple[int, int], Station] = {}
         self._later: list[list[Any]] = []
         self._drains = self._told_drain = self._dismissed = False
@@ -182,9 +179,10 @@ class Node:
             self.line.again()  # the head has been told of what there is no more
             return
         self._incarnation = welcome["incarnation"]
+        self.exchange.welcomed(welcome)
         for station in self._stations.values():
             station.resend()
-        self.incoming.resume()
+        self.exchange.incoming.resume()
         self._tell("joined")
 
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
@@ -197,13 +195,9 @@ class Node:
             )
 
     def _receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
-        if kind == wire.PULL:
-            self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
-        elif kind == wire.CHUNK:
-            self.incoming.arrived(peer, number, frames[1], frames[2])
-        elif kind == wire.DROP:
-            self.outgoing.arrived(number)
-        elif kind == wire.ASK:
+        if self.exchange.take(kind, peer, number, frames):
+            return
+        if kind == wire.ASK:
             self._answer(number, wire.from_json(frames[1]))
         elif kind == wire.OPEN:
             if (peer, number) not in self._stations:
@@ -234,6 +228,7 @@ class Node:
         """Send what there is."""
         while self._later:
             self.line.send(self._later.pop(0))
+        self.exchange.flush()
         if self._drains and not self._told_drain:
             self._told_drain = True
             question = wire.to_json({"what": "drain"})
@@ -253,7 +248,7 @@ class Node:
 
     def _is_done(self) -> bool:
         stations = self._stations.values()
-        return self.outgoing.is_empty and all(station.is_done for station in stations)
+        return self.exchange.outgoing.is_empty and all(station.is_done for station in stations)
 
     def _end(self) -> None:
         with self._lock:
@@ -270,8 +265,8 @@ class Node:
         """Forget a station whose workers have ended."""
         self._stations.pop((station.client, station.number), None)
         if not any(client == station.client for client, _ in self._stations):
-            self.outgoing.release(station.client)
-            self.incoming.lose(station.client, "the program has ended")
+            self.exchange.outgoing.release(station.client)
+            self.exchange.incoming.lose(station.client, "the program has ended")
 
     def cut(self) -> None:
         """Take note that the session has ended; a time begins in which it may come back.

@@ -41,7 +41,7 @@ class Station:
         self._workers_units = WorkerUnits(spec.get("needs", {}))
         self._set_units(spec.get("units", {}))
         self.jobs: dict[int, Job] = {}
-        self._gathering = Gathering(node.incoming, client)
+        self._gathering = Gathering(node.exchange.incoming, client)
         self.outbox: Outbox = Outbox(node.line.send, self._letter, node.worker_prefix)
         self._numbers: dict[str, int] = {}
         self._fatal: tuple[int, bytes] | None = None
@@ -218,7 +218,7 @@ class Station:
     def resume(self) -> None:
         """Go on with a program that has come back, or a head that has."""
         self.resend()
-        self._node.incoming.resume(self.client)
+        self._node.exchange.incoming.resume(self.client)
 
     @property
     def is_done(self) -> bool:
@@ -262,7 +262,7 @@ class Station:
         status, seconds, data, buffers = answer
         if buffers or len(data) > LARGE:
             pieces = [memoryview(piece) for piece in (data, *buffers)]
-            data = self._node.outgoing.hold(pieces, None, owner=self.client)
+            data = self._node.exchange.keep(pieces, self.client)
             status |= wire.BULK_VALUE
         else:
             data = bytes(data)

@@ -158,6 +158,7 @@ class StreamConnection:
     """The program's end, as a line uses it: there is one session, as long as the cluster lives."""
 
     once: bool = True
+    channels: None = None
     greeting: float = float("inf")
     connected: bool = True
 

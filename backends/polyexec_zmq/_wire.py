@@ -51,6 +51,10 @@ For a large piece of data, whose number it is; between its owner and who wants i
     PULL       `PART`: from where on, and how many bytes are wanted
     CHUNK      `PART`: where it belongs, and how long it is; then the bytes
     DROP       nothing: it is not wanted any more
+
+For a channel between a node and a program; from the node to the head, and from there to both
+
+    CHANNEL    JSON: the node's key for it; from the head also the number by which they meet
 """
 
 from __future__ import annotations
@@ -112,6 +116,7 @@ BARREN: Final = 41
 PULL: Final = 50
 CHUNK: Final = 51
 DROP: Final = 52
+CHANNEL: Final = 53
 
 #: What the head passes on without a look at it.
 RELAYED: Final = frozenset({STARTED, EVENT, RECORD, HEARD, OUTPUT, PULL, CHUNK, DROP})

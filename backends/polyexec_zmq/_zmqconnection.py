@@ -13,6 +13,7 @@ import zmq
 
 from polyexec import ClusterError, JoinRefusedError
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._channel import Channels
 from polyexec_zmq._connection import milliseconds
 from polyexec_zmq._frames import AT_ONCE, READABLE, WRITABLE, receive_rest, send
 
@@ -39,6 +40,8 @@ class ZmqConnection:
         self._sock: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
+        host = address.removeprefix("tcp://").rpartition(":")[0]
+        self.channels: Channels = Channels(self._context, self._poller, host)
         self._fds: set[int] = set()
         self.readable: bool = False
         self.troubled: bool = False
@@ -64,6 +67,7 @@ class ZmqConnection:
 
     def close(self, linger: int) -> None:
         """End the session, if one is on; what was sent has *linger* milliseconds to leave."""
+        self.channels.clear()
         sock, self._sock = self._sock, None
         if sock is None:
             return
@@ -93,7 +97,9 @@ class ZmqConnection:
         """Wait for letters, for an end, or *for_room*; return the watched that are readable."""
         if self._sock is not None:
             self._poller.modify(self._sock, READABLE | (WRITABLE if for_room else 0))
+        seconds = 0.0 if self.channels.hurry else seconds
         events = dict(self._poller.poll(milliseconds(seconds)))
+        self.channels.step(events)
         self.readable = self._sock in events
         self.troubled = self._monitor in events
         return self._fds.intersection(events)

@@ -50,7 +50,9 @@ class PolyexecTcp(Candidate):
         self.folder = _folder()
         connection = f"{self.folder}/owner.json"
         files = "--state", f"{self.folder}/state", "--connection-file", connection
-        self.head = self._start("listening at", "head", "--bind", "tcp://127.0.0.1:*", *files)
+        bulk = "--bulk", "tcp://127.0.0.1:*"
+        bind = "--bind", "tcp://127.0.0.1:*"
+        self.head = self._start("listening at", "head", *bind, *bulk, *files)
         count = str(WORKERS)
         self.node = self._start(
             "joined", "node", "--connection-file", connection, "--workers", count

@@ -19,9 +19,15 @@ def head(port: int, lease: float, state: str) -> None:
     """Be a head until told to stop."""
     from polyexec_zmq._journal import Journal
     from polyexec_zmq._loop import HeadLoop
+    from polyexec_zmq._relay import Relay
 
+    relay = Relay(f"tcp://0.0.0.0:{port + 1}")
     loop = HeadLoop(
-        f"tcp://0.0.0.0:{port}", lease=lease, journal=Journal(Path(state)), insecure=True
+        f"tcp://0.0.0.0:{port}",
+        lease=lease,
+        journal=Journal(Path(state)),
+        insecure=True,
+        relay=relay,
     )
     print("ready", flush=True)  # noqa: T201 - how a program tells
     read, write = os.pipe()
@@ -31,6 +37,7 @@ def head(port: int, lease: float, state: str) -> None:
     loop.watch(read, lambda: False)
     loop.run()
     loop.close()
+    relay.close()
     loop.context.destroy(linger=500)
 
 

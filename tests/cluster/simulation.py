@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from polyexec_zmq._members import HeadMember
 
 MOST_NODES = 3
+#: A connection that the network of the simulation takes the place of.
+NO_CHANNELS = mock.Mock(channels=None)
 SPEC: dict[str, Any] = {
     "workers": None,
     "expected": 1,
@@ -191,7 +193,7 @@ class Cluster:
         self._patches: list[Any] = [
             mock.patch.object(_hub, "Line", Line),
             mock.patch.object(_node, "Line", Line),
-            mock.patch.object(_node, "ZmqConnection", mock.Mock()),
+            mock.patch.object(_node, "ZmqConnection", mock.Mock(return_value=NO_CHANNELS)),
             mock.patch.object(_node, "Outputs", mock.Mock()),
             mock.patch.object(_station, "LocalPool", Pool),
             mock.patch("socket.gethostname", return_value="here"),
@@ -204,7 +206,7 @@ class Cluster:
         self.sent: dict[int, dict[int, int]] = {}
         self.head = self._new_head()
         self.crew = Crew()
-        self.hub: Any = Hub("nowhere", mock.Mock(), 60.0)
+        self.hub: Any = Hub("nowhere", NO_CHANNELS, 60.0)
         self.pool = RemotePool(self.hub, self.crew, SPEC, lambda: b"")  # type: ignore[arg-type]
         self.nodes: list[Any] = []
         self.jobs: list[Job] = []

@@ -1,0 +1,66 @@
+"""What a member does with large data: both sides of it, and the channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polyexec_zmq import _wire as wire
+from polyexec_zmq._bulk import Incoming, Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from polyexec_zmq._channel import Channels
+
+
+class Exchange:
+    """Large data from and to others, by the line, whose *send* that is, or by *channels*.
+
+    What was kept with data is handed to *arrived* as that has gone.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[list[Any]], None],
+        channels: Channels | None,
+        arrived: Callable[[Any], object],
+    ) -> None:
+        self._send = send
+        self._channels = channels
+        self._arrived = arrived
+        self.outgoing: Outgoing = Outgoing(send)
+        self.incoming: Incoming = Incoming(send, None if channels is None else channels.way)
+        if channels is not None:
+            channels.serve(self.outgoing, self.incoming)
+
+    def welcomed(self, welcome: dict[str, Any]) -> None:
+        """Take note of what the head has for channels."""
+        if self._channels is not None:
+            self._channels.welcomed(welcome["relay"])
+
+    def take(self, kind: int, peer: int, number: int, frames: list[Any]) -> bool:
+        """Take a letter; return False if it is of something else."""
+        if kind == wire.PULL:
+            self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
+        elif kind == wire.CHUNK:
+            self.incoming.arrived(peer, number, frames[1], frames[2])
+        elif kind == wire.DROP:
+            self._arrived(self.outgoing.arrived(number))
+        elif kind == wire.CHANNEL:
+            if self._channels is not None:
+                self._channels.begin(peer, wire.from_json(frames[1]))
+        else:
+            return False
+        return True
+
+    def keep(self, pieces: Sequence[memoryview], client: int) -> bytes:
+        """Have *pieces* ready for *client*; return what tells it of them. Any thread may call."""
+        if self._channels is not None:
+            self._channels.want(client, sum(piece.nbytes for piece in pieces))
+        return self.outgoing.hold(pieces, None, owner=client)
+
+    def flush(self) -> None:
+        """Ask for the channels that are wanted; a node's, on its line's thread."""
+        if self._channels is not None:
+            for offer in self._channels.offers():
+                self._send(offer)
