@@ -69,7 +69,8 @@ def check_spec(spec: dict[str, Any]) -> None:
 
 
 def check_channel(about: dict[str, Any]) -> None:
-    """Raise ValueError or TypeError if *about* is not what a node offers."""
+    """Raise ValueError or TypeError if *about* is not what a channel is begun with."""
+    check_number(about["number"], 1, 255)
     key = about["key"]
     if not isinstance(key, str) or not is_key(key):
         raise ValueError("what is in the place of a key is none")

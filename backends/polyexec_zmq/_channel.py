@@ -1,15 +1,15 @@
 """Channels: a connection between a program and a node for large data alone.
 
-    node                          head                              program
-    CHANNEL: a key            ->  has the relay expect both
-    CHANNEL: a number         <-                                ->  CHANNEL: the key, a number
-    connects to the relay     ->  who has that number?          <-  connects to the relay
-    PULL and CHUNK           <->  bytes that it can't read     <->  PULL and CHUNK
+    node                         head                                   program
+    CHANNEL: its key         ->  has the relay expect both         ->   CHANNEL: and a number
+    CHANNEL: and the number  <-                                    <-   CHANNEL: its own key
+    connects to the relay    ->  who has that number?              <-   connects to the relay
+    PULL and CHUNK          <->  bytes that it can't read         <->   PULL and CHUNK
 
 What goes through the head's own socket is decrypted there, and encrypted again; a channel is
-encrypted from end to end, once. The node makes a pair of keys for each, of which the public half
-goes to the program through the head and to nobody else: whoever has it is who the node expects.
-The number need be no secret; how it is told is the relay's to say.
+encrypted from end to end, once. Both make a pair of keys for each, and talk to nobody but who has
+the one that they were told of by the head. The number need be no secret; how it is told is the
+relay's to say.
 
 A channel that can't be had, or ends, costs time alone: what was asked for by it is asked for again,
 by the line.
@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from polyexec_zmq import _wire as wire
+from polyexec_zmq import _zap
 from polyexec_zmq._admission import MALFORMED, check_channel
 from polyexec_zmq._bulk import AHEAD_BYTES, CHUNK_BYTES
 from polyexec_zmq._frames import AT_ONCE, receive_rest, send
+from polyexec_zmq._keys import Credentials
 from polyexec_zmq._relay import label
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ _SOME: Final = 16
 _MOST: Final = 4 * AHEAD_BYTES // CHUNK_BYTES
 #: How often each end shows that it is there, and for how long it may not, in milliseconds.
 _BEAT: Final = 2000
-_SILENCE: Final = 10_000
+_SILENCE: Final = 30_000
 _ENDED: Final = int(
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -57,16 +59,26 @@ _ENDED: Final = int(
 
 
 class Channel:
-    """One end of a channel, known to the relay by *number*; *key* is the node's, None for that."""
+    """One end of a channel, known to the relay by *number*.
+
+    The other end has *key*, and this *own_keys*. A node asks who it is that has connected.
+    """
 
     def __init__(
         self,
         context: zmq.Context[Any],
         relay: str,
         number: int,
-        key: bytes | None,
+        key: str,
         own_keys: tuple[bytes, bytes],
+        *,
+        asks: bool,
     ) -> None:
+        #: Whether the other end is there, and whether this is of no use any more.
+        self.up: bool = False
+        self.broken: bool = False
+        self.key: str = key
+        self._used = time.monotonic()
         self.sock: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         sock = self.sock
         sock.linger = 0
@@ -76,19 +88,22 @@ class Channel:
         sock.heartbeat_ivl, sock.heartbeat_timeout = _BEAT, _SILENCE
         sock.connect_timeout = sock.handshake_ivl = int(MEETING * 1000)
         sock.ipv6 = "[" in relay
-        sock.curve_publickey, sock.curve_secretkey = own_keys
-        if key is None:
-            sock.curve_server = 1
-        else:
-            sock.curve_serverkey = key
         sock.routing_id = label(number)
-        self.monitor: zmq.Socket[bytes] = sock.get_monitor_socket(_ENDED)
+        if asks:
+            _zap.guard(sock, *own_keys)
+        else:
+            Credentials(key, *(each.decode() for each in own_keys)).be_client(sock)
+        try:
+            self.monitor: zmq.Socket[bytes] = sock.get_monitor_socket(_ENDED)
+        except zmq.ZMQError:
+            sock.close()
+            raise
         self.monitor.linger = 0
-        #: Whether the other end is there, and whether this is of no use any more.
-        self.up: bool = False
-        self.broken: bool = False
-        self._used = time.monotonic()
-        sock.connect(f"tcp://{relay}")
+        try:
+            sock.connect(f"tcp://{relay}")
+        except zmq.ZMQError:
+            self.close()
+            raise
         self.send(wire.letter(wire.PING))
 
     def send(self, letter: list[Any]) -> None:
@@ -139,12 +154,15 @@ class Channels:
         self._wanted: set[int] = set()
         self._offered: dict[int, tuple[bytes, bytes]] = {}
         self._tried: dict[int, float] = {}
+        #: Where ZeroMQ asks who may connect, if this is a node.
+        self._gate: zmq.Socket[bytes] | None = None
+        self._offers = False
         self._outgoing: Outgoing
         self._incoming: Incoming
 
-    def serve(self, outgoing: Outgoing, incoming: Incoming) -> None:
-        """Have these carry what comes."""
-        self._outgoing, self._incoming = outgoing, incoming
+    def serve(self, outgoing: Outgoing, incoming: Incoming, *, offers: bool) -> None:
+        """Have these take what comes; it *offers* channels, as nodes do, or takes them."""
+        self._outgoing, self._incoming, self._offers = outgoing, incoming, offers
 
     def welcomed(self, relay: str | None) -> None:
         """Take note where the head's relay is; None if it has none."""
@@ -165,11 +183,11 @@ class Channels:
 
     def want(self, peer: int, size: int) -> None:
         """Take note that so many bytes are to go to *peer*, or come from it; on any thread."""
-        if size >= WORTH:
+        if size >= WORTH and self._offers:
             self._wanted.add(peer)
 
     def offers(self) -> list[list[Any]]:
-        """Return the letters that ask for the channels that a node wants."""
+        """Return the letters that offer the channels that are wanted."""
         if not self._wanted:
             return []
         letters = []
@@ -184,19 +202,39 @@ class Channels:
             letters.append(wire.letter(wire.CHANNEL, peer, 0, about))
         return letters
 
-    def begin(self, peer: int, about: dict[str, Any]) -> None:
-        """Connect, as the head says that both may."""
-        if self._relay is None or peer in self._by_peer:
-            return
+    def begin(self, peer: int, about: dict[str, Any]) -> dict[str, Any] | None:
+        """Connect, as the other end will; return what a program tells the node that has offered."""
         check_channel(about)
-        key: bytes | None = None
-        keys = self._offered.pop(peer, None)
-        if keys is None:  # another has offered it
-            key, keys = about["key"].encode(), zmq.curve_keypair()
-        channel = Channel(self._context, self._relay, about["number"], key, keys)
+        if self._relay is None:
+            return None
+        if not self._offers:
+            keys = zmq.curve_keypair()
+            if (former := self._by_peer.get(peer)) is not None:  # which the node has lost
+                self._lose(peer, former)
+        elif peer in self._offered:
+            keys = self._offered.pop(peer)
+        else:
+            return None  # it was not asked for, or has been given up
+        key, number = about["key"], about["number"]
+        try:
+            if self._offers:
+                self._ask_who_connects()
+            channel = Channel(self._context, self._relay, number, key, keys, asks=self._offers)
+        except zmq.ZMQError as error:
+            logger.warning("large data goes by the line, for it can have no channel: %s", error)
+            return None
         self._by_peer[peer] = channel
         for sock in (channel.sock, channel.monitor):
             self._poller.register(sock, zmq.POLLIN)
+        return None if self._offers else {"key": keys[0].decode(), "number": number}
+
+    def _ask_who_connects(self) -> None:
+        """Have ZeroMQ ask, from the first channel on."""
+        if self._gate is None:
+            self._gate = gate = self._context.socket(zmq.ROUTER)
+            gate.linger = 0
+            gate.bind(_zap.ADDRESS)
+            self._poller.register(gate, zmq.POLLIN)
 
     # -- what comes through them ---------------------------------------------------------------
 
@@ -207,13 +245,21 @@ class Channels:
 
     def step(self, events: dict[Any, int]) -> None:
         """Take what has come, and let go of those that have ended."""
+        if self._gate is not None and self._gate in events:
+            self._answer(self._gate)
         now = time.monotonic()
         for peer, channel in list(self._by_peer.items()):
             if channel.sock in events:
                 self._read(peer, channel)
             if not channel.look(now, troubled=channel.monitor in events):
-                self._drop(peer, channel)
-                self._incoming.lose_way(channel)
+                self._lose(peer, channel)
+
+    def _answer(self, gate: zmq.Socket[bytes]) -> None:
+        """Let in who has the key that one of the channels expects."""
+        question = gate.recv_multipart()
+        key = _zap.key_of(question)
+        expected = any(channel.key == key for channel in self._by_peer.values())
+        gate.send_multipart(_zap.answer(question, key if expected else None))
 
     def _read(self, peer: int, channel: Channel) -> None:
         for _ in range(_SOME):
@@ -237,6 +283,10 @@ class Channels:
         elif kind != wire.PING:
             raise ValueError(f"a channel has no letters of kind {kind}")
 
+    def _lose(self, peer: int, channel: Channel) -> None:
+        self._drop(peer, channel)
+        self._incoming.lose_way(channel)
+
     def _drop(self, peer: int, channel: Channel) -> None:
         del self._by_peer[peer]
         for sock in (channel.sock, channel.monitor):
@@ -250,3 +300,9 @@ class Channels:
         self._wanted.clear()
         self._offered.clear()
         self._tried.clear()
+
+    def end(self) -> None:
+        """Let go of all, for there will be no session any more."""
+        self.clear()
+        if self._gate is not None:
+            self._gate.close()

@@ -1,13 +1,13 @@
 """Who may talk to a head: CURVE keys, and the list of those that are let in.
 
-ZeroMQ asks for each connection, before it hands on anything that came by it (RFC 27, ZAP):
+ZeroMQ asks for each connection (see `_zap`):
 
     a member                libzmq, in the head's process          Doorkeeper, in the head's loop
     its key, proven    ->   has somebody this public key?     ->   is it on the list now?
                        <-   connected, or cut off             <-   200 with a User-Id, or 400
 
-What nobody answers, nobody passes: the domain is enforced. A connection that is open outlives its
-key's removal from the list, for ZeroMQ can't end it; so the list is asked again as somebody joins.
+A connection that is open outlives its key's removal from the list, for ZeroMQ can't end it; so the
+list is asked again as somebody joins.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
-from zmq.utils import z85
 
+from polyexec_zmq import _zap
 from polyexec_zmq._state import read_public_keys
 
 if TYPE_CHECKING:
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("polyexec.head")
 
-_ADDRESS: Final = "inproc://zeromq.zap.01"
-_VERSION: Final = b"1.0"
-_DOMAIN: Final = b"polyexec"
-_MECHANISM: Final = b"CURVE"
-#: How many frames a question has, after whom to answer; the last is the key.
-_FRAMES: Final = 8
-_KEY_BYTES: Final = 32
 #: How many questions are answered before something else is seen to.
 _SOME: Final = 64
 #: How many seconds pass between looks at the list, and between lines about who is refused.
@@ -68,12 +61,8 @@ class Doorkeeper:
         """Have nobody connect to *sock*, which is not bound yet, but who is let in."""
         self.sock = context.socket(zmq.ROUTER)
         self.sock.linger = 0
-        self.sock.bind(_ADDRESS)
-        sock.curve_server = 1
-        sock.curve_publickey = self._keys.public.encode()
-        sock.curve_secretkey = self._keys.secret.encode()
-        sock.zap_domain = _DOMAIN
-        sock.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self.sock.bind(_zap.ADDRESS)
+        _zap.guard(sock, self._keys.public.encode(), self._keys.secret.encode())
 
     def answer(self) -> None:
         """Answer the questions that have come."""
@@ -85,15 +74,11 @@ class Doorkeeper:
             self._answer(frames)
 
     def _answer(self, frames: list[bytes]) -> None:
-        key = _key(frames)
-        name = None if key is None else self._name(key)
-        if key is None or name is None:
+        key = _zap.key_of(frames)
+        if key is None or self._name(key) is None:
             self._note_refusal(frames)
-            reply = (b"400", b"this key is not on the list", b"", b"")
-        else:
-            reply = (b"200", b"OK", key.encode(), b"")
-        who, empty, version, number = (*frames, b"", b"", b"", b"")[:4]
-        self.sock.send_multipart([who, empty, version or _VERSION, number, *reply])
+            key = None
+        self.sock.send_multipart(_zap.answer(frames, key))
 
     def _note_refusal(self, frames: list[bytes]) -> None:
         """Log who was refused, though not as often as somebody may wish to try."""
@@ -154,13 +139,3 @@ class Doorkeeper:
         names = {key: name for name, key in listed.items()}
         self._removed.update(name for key, name in self._names.items() if names.get(key) != name)
         self._names = names
-
-
-def _key(frames: list[bytes]) -> str | None:
-    """Return the key that is asked about, None if this is no such question."""
-    if len(frames) != _FRAMES + 1:
-        return None
-    version, domain, mechanism, key = frames[2], frames[4], frames[7], frames[8]
-    if (version, domain, mechanism) != (_VERSION, _DOMAIN, _MECHANISM) or len(key) != _KEY_BYTES:
-        return None
-    return z85.encode(key).decode()

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 class Exchange:
     """Large data from and to others, by the line, whose *send* that is, or by *channels*.
 
-    What was kept with data is handed to *arrived* as that has gone.
+    What was kept with data is handed to *arrived* as that has gone. It *offers* channels, as a
+    node does, or takes them, as a program.
     """
 
     def __init__(
         self,
         send: Callable[[list[Any]], None],
         channels: Channels | None,
-        arrived: Callable[[Any], object],
+        arrived: Callable[[Any], object] = bool,
+        *,
+        offers: bool = False,
     ) -> None:
         self._send = send
         self._channels = channels
@@ -31,7 +34,7 @@ class Exchange:
         self.outgoing: Outgoing = Outgoing(send)
         self.incoming: Incoming = Incoming(send, None if channels is None else channels.way)
         if channels is not None:
-            channels.serve(self.outgoing, self.incoming)
+            channels.serve(self.outgoing, self.incoming, offers=offers)
 
     def welcomed(self, welcome: dict[str, Any]) -> None:
         """Take note of what the head has for channels."""
@@ -48,7 +51,9 @@ class Exchange:
             self._arrived(self.outgoing.arrived(number))
         elif kind == wire.CHANNEL:
             if self._channels is not None:
-                self._channels.begin(peer, wire.from_json(frames[1]))
+                reply = self._channels.begin(peer, wire.from_json(frames[1]))
+                if reply is not None:
+                    self._send(wire.letter(wire.CHANNEL, peer, 0, wire.to_json(reply)))
         else:
             return False
         return True
@@ -60,7 +65,7 @@ class Exchange:
         return self.outgoing.hold(pieces, None, owner=client)
 
     def flush(self) -> None:
-        """Ask for the channels that are wanted; a node's, on its line's thread."""
+        """Offer the channels that are wanted; on the line's thread."""
         if self._channels is not None:
             for offer in self._channels.offers():
                 self._send(offer)

@@ -316,7 +316,9 @@ class Head:
         self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]
     ) -> None:
         work = self.works.get((member.id, number))
-        if kind == wire.OPEN:
+        if kind == wire.CHANNEL:
+            self._relay(member, kind, peer, number, frames)
+        elif kind == wire.OPEN:
             if work is None:
                 self._open(member, number, wire.from_json(frames[1]), bytes(frames[2]))
         elif work is not None:
@@ -391,11 +393,10 @@ class Head:
         other = self._by_id.get(client)
         if self.relay is None or other is None or other.is_node:
             return
-        check_channel(about)
+        check_channel({**about, "number": 1})
         number = self.relay.expect((node.id, client))
         if number is not None:
             told = wire.to_json({"key": about["key"], "number": number})
-            self._send_to(node, wire.letter(wire.CHANNEL, client, 0, told))
             self._send_to(other, wire.letter(wire.CHANNEL, node.id, 0, told))
 
     def _do_without(self, node: HeadMember, work: Work, frames: list[Any]) -> None:

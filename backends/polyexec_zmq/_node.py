@@ -80,7 +80,7 @@ class Node:
             self.line = Line(self, address, connection, patience, connect_timeout=connect_timeout)
         else:
             self.line = InnerLine(self, house)
-        self.exchange: Exchange = Exchange(self.line.send, channels, bool)
+        self.exchange: Exchange = Exchange(self.line.send, channels, offers=True)
         self._stations: dict[tuple[int, int], Station] = {}
         self._later: list[list[Any]] = []
         self._drains = self._told_drain = self._dismissed = False

@@ -52,9 +52,9 @@ For a large piece of data, whose number it is; between its owner and who wants i
     CHUNK      `PART`: where it belongs, and how long it is; then the bytes
     DROP       nothing: it is not wanted any more
 
-For a channel between a node and a program; from the node to the head, and from there to both
+For a channel between a node and a program; from the node, and back from the program
 
-    CHANNEL    JSON: the node's key for it; from the head also the number by which they meet
+    CHANNEL    JSON: the sender's key for it; from the head also the number by which they meet
 """
 
 from __future__ import annotations

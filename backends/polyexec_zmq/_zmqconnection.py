@@ -81,6 +81,7 @@ class ZmqConnection:
 
     def end(self) -> None:
         """Let go of all."""
+        self.channels.end()
         self._context.term()
 
     def watch(self, fd: int) -> None:

@@ -65,6 +65,8 @@ PARTS: list[bytes] = [
     b'{"what": 1}',
     b'{"what": "workers"}',
     b'{"what": "drain", "node": []}',
+    b'{"key": 1, "number": 1}',
+    b'{"key": "%s", "number": 1}' % (b"k" * 40),
     b'{"workers": 2}',
     b'{"workers": -1}',
     b'{"workers": "many"}',
@@ -83,7 +85,7 @@ PARTS: list[bytes] = [
 @pytest.fixture
 def head(commands: Commands) -> Command:
     """Return a head that has a node."""
-    head = commands.head()
+    head = commands.head("--bulk", "tcp://127.0.0.1:*")
     commands.node()
     return head
 

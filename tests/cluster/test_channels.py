@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,7 +35,7 @@ class End:
         self.poller = zmq.Poller()
         self.channels = Channels(self.context, self.poller, "127.0.0.1")
         self.sent: list[list[Any]] = []
-        self.exchange = Exchange(self.sent.append, self.channels, bool)
+        self.exchange = Exchange(self.sent.append, self.channels, offers=number == NODE)
         self.exchange.welcomed({"relay": relay})
         self.got: list[bytes] = []
 
@@ -61,12 +62,11 @@ class End:
     def step(self) -> None:
         """See to what comes by its channel."""
         self.channels.step(dict(self.poller.poll(1)))
-        if self.number == NODE:
-            self.exchange.flush()
+        self.exchange.flush()
 
     def close(self) -> None:
         """Let go of all."""
-        self.channels.clear()
+        self.channels.end()
         self.context.term()
 
 
@@ -91,12 +91,11 @@ class Pair:
     def _carry(self, end: End, other: End, letter: list[Any]) -> None:
         kind, _, number = wire.HEAD.unpack(letter[0])
         self.by_line[kind] = self.by_line.get(kind, 0) + 1
-        if kind == wire.CHANNEL:
+        if kind == wire.CHANNEL and end is self.node:
             about = wire.from_json(letter[1])
             self.channels.append(about)
             meeting = 7 if self.relay is None else self.relay.expect((NODE, PROGRAM))
             letter = [letter[0], wire.to_json({**about, "number": meeting})]
-            end.exchange.take(kind, other.number, 0, letter)
         other.exchange.take(kind, end.number, number, letter)
 
     def until(self, happened: Callable[[], Any]) -> None:
@@ -107,6 +106,10 @@ class Pair:
             return happened()
 
         until(one_more)
+
+    def has_got(self, count: int) -> bool:
+        """Return whether the program has got so many."""
+        return len(self.program.got) >= count
 
     def open(self) -> None:
         """Have them have a channel."""
@@ -212,16 +215,17 @@ def test_a_relay_that_is_not_there_or_silent_is_done_without(
         pair.close()
 
 
+@pytest.mark.parametrize("who", [NODE, PROGRAM])
 def test_who_has_the_number_but_not_the_key_is_not_heard(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, who: int
 ) -> None:
     monkeypatch.setattr(_channel, "MEETING", 1.0)
     wrong = zmq.curve_keypair()[0].decode()
     carry = pair._carry
 
     def with_a_wrong_key(end: End, other: End, letter: list[Any]) -> None:
-        if letter[0][0] == wire.CHANNEL:
-            letter = [letter[0], wire.to_json({"key": wrong})]
+        if letter[0][0] == wire.CHANNEL and end.number == who:
+            letter = [letter[0], wire.to_json({**wire.from_json(letter[1]), "key": wrong})]
         carry(end, other, letter)
 
     monkeypatch.setattr(pair, "_carry", with_a_wrong_key)
@@ -231,6 +235,39 @@ def test_who_has_the_number_but_not_the_key_is_not_heard(
     pair.program.pull(pair.node, data_of(1))
     pair.until(lambda: pair.program.got)
     assert wire.CHUNK in pair.by_line
+
+
+def test_a_channel_that_a_program_has_not_seen_end_makes_room_for_the_next(pair: Pair) -> None:
+    pair.open()
+    (channel,) = pair.node.channels._by_peer.values()
+    pair.node.channels._lose(PROGRAM, channel)
+    pair.node.channels._tried.clear()
+    former = pair.program.channel
+    pair.node.channels.want(PROGRAM, SIZE)
+    pair.until(lambda: pair.program.channel is not former and pair.node.is_up)
+    pair.until(lambda: pair.program.is_up)
+    pair.program.pull(pair.node, data_of(1))
+    pair.until(lambda: pair.program.got)
+    assert wire.CHUNK not in pair.by_line
+
+
+def test_sessions_of_the_line_may_follow_each_other(pair: Pair) -> None:
+    for number in range(3):
+        pair.open()
+        pair.node.channels.clear()
+        pair.program.channels.clear()
+        pair.program.pull(pair.node, data_of(number))
+        pair.until(partial(pair.has_got, number + 1))
+    assert pair.program.got == [data_of(number) for number in range(3)]
+
+
+def test_a_channel_that_can_not_be_had_is_done_without(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.program.exchange.welcomed({"relay": "no such host at all:1"})
+    pair.program.pull(pair.node, data_of(1))
+    pair.until(lambda: pair.program.got)
+    assert "large data goes by the line, for it can have no channel" in caplog.text
 
 
 def test_an_end_that_speaks_nonsense_is_parted_with(pair: Pair) -> None:
