@@ -31,7 +31,7 @@ logger = logging.getLogger("polyexec.head")
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 #: How many seconds the two ends of a channel may take to come.
 _MEETING: Final = 10.0
-#: How many may be connected that have named no ticket.
+#: How many may be connected that have said no number.
 _MOST_STRANGERS: Final = 64
 #: How many seconds pass between looks at who is late, and until it takes connections again.
 _REST: Final = 1.0
@@ -40,6 +40,7 @@ _AT_A_TIME: Final = 1 << 18
 #: How a ZeroMQ socket begins: what is between is how long its routing id is, and one more.
 _FIRST: Final = struct.Struct(">BQB")
 _BEGINS, _ENDS = 0xFF, 0x7F
+_LAST_PORT: Final = 65535
 #: The numbers that there are.
 _NUMBERS: Final = range(1, 256)
 
@@ -47,6 +48,12 @@ _NUMBERS: Final = range(1, 256)
 def label(number: int) -> bytes:
     """Return the routing id of a socket that is to be known to a relay by *number*."""
     return b"." * number
+
+
+def _most_channels() -> int:
+    """Return for how many channels a quarter of this process's descriptors is enough."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if limit == resource.RLIM_INFINITY else max(limit // 8, 1)
 
 
 class _End:
@@ -81,11 +88,11 @@ class Relay:
     def __init__(self, bind: str) -> None:
         host, _, port = bind.removeprefix("tcp://").rpartition(":")
         host = host.strip("[]")
-        if not bind.startswith("tcp://") or not (port.isdecimal() or port == "*"):
+        number = 0 if port == "*" else int(port) if port.isdecimal() else -1
+        if not bind.startswith("tcp://") or not 0 <= number <= _LAST_PORT:
             raise ClusterError(f"{bind!r} is no address to listen at, as in tcp://0.0.0.0:5556")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         everywhere = host in {"*", "0.0.0.0", "::"}  # noqa: S104 - names what is recognised
-        number = 0 if port == "*" else int(port)
         try:
             self._server = socket.create_server(
                 ("" if host == "*" else host, number), family=family, backlog=128
@@ -105,7 +112,7 @@ class Relay:
         self._gone: set[_Channel] = set()
         self._ends: set[_End] = set()
         self._strangers = 0
-        self._most = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8, 1)
+        self._most = _most_channels()
         #: How many bytes it has passed on.
         self.passed: int = 0
         self._buffer = memoryview(bytearray(_AT_A_TIME))
@@ -159,7 +166,7 @@ class Relay:
             self._thread.join()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it has not read the last one yet
+        with contextlib.suppress(OSError):  # it has not read the last one yet, or has ended
             self._far.send(b"!")
 
     # -- its thread ----------------------------------------------------------------------------

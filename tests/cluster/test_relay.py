@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
@@ -238,6 +239,12 @@ def test_there_are_not_more_channels_than_descriptors_allow(relay: Relay) -> Non
     assert relay.expect((1, 3)) is not None  # in the place of the one before
 
 
+def test_a_limit_that_is_none_allows_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
+    assert _relay._most_channels() > 1000
+
+
 def test_not_more_are_about_to_meet_than_there_are_numbers(relay: Relay) -> None:
     relay._most = 1000
     numbers = {relay.expect((1, member)) for member in range(2, 257)}
@@ -251,7 +258,9 @@ def test_an_end_cuts_off_all(relay: Relay) -> None:
     assert all(caller.is_cut_off for caller in callers)
 
 
-@pytest.mark.parametrize("bind", ["ipc:///x", "tcp://127.0.0.1", "tcp://127.0.0.1:port", "5556"])
+@pytest.mark.parametrize(
+    "bind", ["ipc:///x", "tcp://127.0.0.1", "tcp://127.0.0.1:port", "tcp://127.0.0.1:65536", "5556"]
+)
 def test_what_is_no_address_is_refused(bind: str) -> None:
     with pytest.raises(ClusterError, match="is no address to listen at, as in tcp://"):
         Relay(bind)
