@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -268,6 +269,40 @@ def test_a_channel_that_can_not_be_had_is_done_without(
     pair.program.pull(pair.node, data_of(1))
     pair.until(lambda: pair.program.got)
     assert "large data goes by the line, for it can have no channel" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_becomes_of_channels_all_data_arrives_once(
+    pair: Pair, relay: Relay, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(_channel, "_PAUSE", 0.0)
+    chance = random.Random(seed)
+    ends = pair.node, pair.program
+    wanted: dict[int, list[bytes]] = {NODE: [], PROGRAM: []}
+
+    def session_ends(end: End) -> None:
+        """Have the line of one be cut: then both ask again."""
+        end.channels.clear()
+        for each in ends:
+            each.exchange.incoming.resume()
+
+    for number in range(60):
+        end, other = chance.sample(ends, 2)
+        data = chance.randbytes(chance.choice([3, CHUNK_BYTES, 3 * CHUNK_BYTES + 7]))
+        wanted[end.number].append(data)
+        end.pull(other, data)
+        for _ in range(chance.randrange(6)):
+            pair.step()
+        if number % 5 == 0:
+            chance.choice([partial(relay.part, NODE), partial(session_ends, end)])()
+    pair.until(lambda: all(len(end.got) == len(wanted[end.number]) for end in ends))
+    for end in ends:
+        assert sorted(end.got) == sorted(wanted[end.number])
+        assert end.exchange.incoming._awaited == 0
+        assert not end.exchange.incoming._wanting
+        assert not end.exchange.incoming._pulls
+    pair.until(lambda: all(end.exchange.outgoing.is_empty for end in ends))
+    assert relay.passed > CHUNK_BYTES
 
 
 def test_an_end_that_speaks_nonsense_is_parted_with(pair: Pair) -> None:
