@@ -4,7 +4,7 @@
     a letter that names it     ->  passed on          ->
                                <-                     <-  PULL the first few chunks
     CHUNK, CHUNK, ...          ->  passed on          ->  PULL one more for each that comes
-                                                      <-  DROP when it is complete
+    or GONE, for it has it no more                    <-  DROP when it is complete
 
 So nothing on the way holds more than a few chunks, however large it is and however much there is
 of it, and the owner's copy is there until the receiver has its own. How much a receiver asks for at
@@ -20,13 +20,14 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: How many bytes go into a letter, and how many a receiver asks for at a time, at most.
 CHUNK_BYTES: Final = 1 << 20
@@ -50,8 +51,29 @@ class Way(Protocol):
         """Send *letter*; if that can't be done, what is asked for by this way is lost."""
 
 
+class _Row:
+    """Pieces of memory, one behind the other."""
+
+    def __init__(self, pieces: Sequence[memoryview]) -> None:
+        self._pieces = pieces
+        self._starts = list(itertools.accumulate((each.nbytes for each in pieces), initial=0))
+        self.size: int = self._starts[-1]
+
+    def parts(self, start: int, size: int) -> Iterator[memoryview]:
+        """Yield the parts of *size* bytes from *start* on, as far as there are so many."""
+        place = bisect_right(self._starts, start) - 1
+        while size and place < len(self._pieces):
+            at = start - self._starts[place]
+            part = self._pieces[place][at : at + size]
+            if part.nbytes:
+                yield part
+            start += part.nbytes
+            size -= part.nbytes
+            place += 1
+
+
 class _Held(NamedTuple):
-    pieces: Sequence[memoryview]
+    row: _Row
     keep: Any
     lasting: bool
     owner: int | None
@@ -80,20 +102,23 @@ class Outgoing:
         """
         number = next(self._numbers)
         flat = [piece.cast("B") if piece.nbytes else piece for piece in pieces]
-        self._held[number] = _Held(flat, keep, lasting, owner)
+        self._held[number] = _Held(_Row(flat), keep, lasting, owner)
         return bulk_table(number, flat)
 
-    def arrived(self, number: int) -> Any:
-        """Let go of what has arrived, unless it is lasting; return what was kept for it."""
+    def arrived(self, number: int) -> None:
+        """Let go of what has arrived, unless it is lasting."""
         held = self._held.get(number)
-        if held is None or held.lasting:
-            return None
-        del self._held[number]
-        return held.keep
+        if held is not None and not held.lasting:
+            self._held.pop(number, None)
 
-    def end(self, table: bytes) -> None:
-        """Let go of what *table* tells of."""
-        self._held.pop(struct.unpack_from("<Q", table)[0], None)
+    def end(self, table: bytes) -> Any:
+        """Let go of what *table* tells of; return what was kept for it."""
+        held = self._held.pop(struct.unpack_from("<Q", table)[0], None)
+        return None if held is None else held.keep
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._held.clear()
 
     @property
     def is_empty(self) -> bool:
@@ -111,18 +136,14 @@ class Outgoing:
         """Send *count* bytes from *start* on, as far as there are so many, by the *way* it came."""
         held = self._held.get(number)
         if held is None or held.owner not in (None, peer):
+            self._send(wire.letter(wire.GONE, peer, number))
             return
-        send = self._send if way is None else way.send
-        at = 0
-        for piece in held.pieces:
-            while count and at <= start < at + piece.nbytes:
-                size = min(CHUNK_BYTES, count, at + piece.nbytes - start)
-                part = piece[start - at : start - at + size]
-                where = wire.PART.pack(start, size)
-                send(wire.letter(wire.CHUNK, peer, number, where, part))
-                start += size
-                count -= size
-            at += piece.nbytes
+        parts = list(held.row.parts(start, min(count, CHUNK_BYTES)))
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        where = wire.PART.pack(start, len(data))
+        (self._send if way is None else way.send)(
+            wire.letter(wire.CHUNK, peer, number, where, data)
+        )
 
 
 class _Asked(NamedTuple):
@@ -146,10 +167,10 @@ class _Pull:
     ) -> None:
         self.peer = peer
         self.number = number
-        self.pieces = pieces
         self.done = done
         self.lost = lost
-        self.size = sum(piece.nbytes for piece in pieces)
+        self._row = _Row(pieces)
+        self.size = self._row.size
         self.got = 0
         #: What is on its way, by where it begins; and what has to be asked for again.
         self.asked: dict[int, _Asked] = {}
@@ -170,25 +191,21 @@ class _Pull:
         self._untold += count
         return start, count
 
-    def take(self, at: int, size: int) -> _Asked | None:
-        """Return how that was asked for; None if it was not, or has come already."""
+    def take(self, at: int, data: memoryview) -> _Asked | None:
+        """Put *data* where it belongs, and return how it was asked for.
+
+        None: it was not, or has come already.
+        """
         asked = self.asked.get(at)
-        if asked is None or size > asked.size:
+        if asked is None or asked.size != len(data):
             return None
         del self.asked[at]
-        if size < asked.size:  # for one of the owner's pieces ends there
-            self.asked[at + size] = asked._replace(size=asked.size - size)
-        return asked
-
-    def put(self, at: int, data: memoryview) -> None:
-        """Put *data* where it belongs."""
-        start = 0
-        for piece in self.pieces:
-            if start <= at < start + piece.nbytes:
-                piece[at - start : at - start + len(data)] = data
-                break
-            start += piece.nbytes
         self.got += len(data)
+        start = 0
+        for part in self._row.parts(at, len(data)):
+            part[:] = data[start : start + part.nbytes]
+            start += part.nbytes
+        return asked
 
     def forget(self, of: Callable[[_Asked], bool]) -> int:
         """Ask again for some of what is on its way; return how many bytes that are."""
@@ -239,6 +256,7 @@ class Incoming:
                 ]
             )
 
+        self._discard(peer, number)  # it was wanted before, and is so again
         pull = _Pull(peer, number, pieces, complete, lost)
         self._pulls[peer, number] = pull
         if pull.size:
@@ -265,18 +283,14 @@ class Incoming:
         self._send(wire.letter(wire.DROP, pull.peer, pull.number))
         pull.done()
 
-    def arrived(self, peer: int, number: int, part: Any, data: Any) -> None:
-        """Take a chunk."""
+    def arrived(self, peer: int, number: int, at: int, data: Any) -> None:
+        """Take a chunk, which belongs *at* so many bytes from the beginning."""
         pull = self._pulls.get((peer, number))
-        if pull is None:
-            return
-        at, size = wire.PART.unpack(part)
         view = memoryview(data)
-        asked = pull.take(at, size) if size == len(view) else None
-        if asked is None:
+        asked = None if pull is None else pull.take(at, view)
+        if pull is None or asked is None:
             return  # asked for twice, as a connection was cut
-        pull.put(at, view)
-        self._awaited -= size
+        self._awaited -= len(view)
         self._adapt(asked.at)
         if pull.got >= pull.size:
             self._finish(pull)
@@ -312,9 +326,24 @@ class Incoming:
     def lose(self, peer: int | None, why: str) -> None:
         """Give up what was to come from *peer*, who is gone; None: from all."""
         for key in [key for key in self._pulls if peer in (None, key[0])]:
-            pull = self._pulls.pop(key)
+            self._give_up(*key, why)
+        self._ask()
+
+    def gone(self, peer: int, number: int) -> None:
+        """Give up what *peer* has no more."""
+        self._give_up(peer, number, "what it refers to is not there any more")
+        self._ask()
+
+    def _give_up(self, peer: int, number: int, why: str) -> None:
+        pull = self._discard(peer, number)
+        if pull is not None:
+            pull.lost(why)
+
+    def _discard(self, peer: int, number: int) -> _Pull | None:
+        """Expect nothing more of something; return it, None if nothing was expected."""
+        pull = self._pulls.pop((peer, number), None)
+        if pull is not None:
             self._awaited -= pull.forget(lambda _: True)
             if pull in self._wanting:
                 self._wanting.remove(pull)
-            pull.lost(why)
-        self._ask()
+        return pull

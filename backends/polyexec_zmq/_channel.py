@@ -29,7 +29,7 @@ from polyexec_zmq._admission import MALFORMED, check_channel
 from polyexec_zmq._bulk import AHEAD_BYTES, CHUNK_BYTES
 from polyexec_zmq._frames import AT_ONCE, receive_rest, send
 from polyexec_zmq._keys import Credentials
-from polyexec_zmq._relay import label
+from polyexec_zmq._relay import label, most_channels
 
 if TYPE_CHECKING:
     from polyexec_zmq._bulk import Incoming, Outgoing
@@ -39,13 +39,15 @@ logger = logging.getLogger("polyexec")
 #: From how many bytes on data is worth a channel.
 WORTH: Final = 1 << 20
 #: How many seconds the two ends may take to meet, and pass before it is tried again.
-MEETING: Final = 10.0
+MEETING: Final = 30.0
 _PAUSE: Final = 30.0
 #: After how many seconds without letters it is closed.
 _IDLE: Final = 60.0
 #: How many letters are read before something else is seen to, and how many may wait.
 _SOME: Final = 16
 _MOST: Final = 4 * AHEAD_BYTES // CHUNK_BYTES
+#: How many descriptors one takes here.
+_DESCRIPTORS: Final = 4
 #: How often each end shows that it is there, and for how long it may not, in milliseconds.
 _BEAT: Final = 2000
 _SILENCE: Final = 30_000
@@ -89,11 +91,11 @@ class Channel:
         sock.connect_timeout = sock.handshake_ivl = int(MEETING * 1000)
         sock.ipv6 = "[" in relay
         sock.routing_id = label(number)
-        if asks:
-            _zap.guard(sock, *own_keys)
-        else:
-            Credentials(key, *(each.decode() for each in own_keys)).be_client(sock)
         try:
+            if asks:
+                _zap.guard(sock, *own_keys)
+            else:
+                Credentials(key, *(each.decode() for each in own_keys)).be_client(sock)
             self.monitor: zmq.Socket[bytes] = sock.get_monitor_socket(_ENDED)
         except zmq.ZMQError:
             sock.close()
@@ -157,6 +159,7 @@ class Channels:
         #: Where ZeroMQ asks who may connect, if this is a node.
         self._gate: zmq.Socket[bytes] | None = None
         self._offers = False
+        self._most = most_channels(_DESCRIPTORS)
         self._outgoing: Outgoing
         self._incoming: Incoming
 
@@ -193,8 +196,11 @@ class Channels:
         letters = []
         now = time.monotonic()
         wanted, self._wanted = self._wanted, set()
+        for peer in [peer for peer, until in self._tried.items() if now > until]:
+            del self._tried[peer]
+            self._offered.pop(peer, None)
         for peer in wanted - self._by_peer.keys():
-            if self._relay is None or now < self._tried.get(peer, 0.0):
+            if self._relay is None or peer in self._tried:
                 continue
             self._tried[peer] = now + _PAUSE
             keys = self._offered[peer] = zmq.curve_keypair()
@@ -216,6 +222,8 @@ class Channels:
         else:
             return None  # it was not asked for, or has been given up
         key, number = about["key"], about["number"]
+        if len(self._by_peer) >= self._most:
+            return None
         try:
             if self._offers:
                 self._ask_who_connects()
@@ -231,10 +239,11 @@ class Channels:
     def _ask_who_connects(self) -> None:
         """Have ZeroMQ ask, from the first channel on."""
         if self._gate is None:
-            self._gate = gate = self._context.socket(zmq.ROUTER)
+            gate: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
             gate.linger = 0
             gate.bind(_zap.ADDRESS)
             self._poller.register(gate, zmq.POLLIN)
+            self._gate = gate
 
     # -- what comes through them ---------------------------------------------------------------
 
@@ -267,21 +276,15 @@ class Channels:
             if letter is None:
                 return
             try:
-                self._take(peer, channel, letter)
+                kind, number, start, count, data = _parse(letter)
             except MALFORMED:
                 logger.warning("a channel is closed, for what came makes no sense", exc_info=True)
                 channel.broken = True
                 return
-
-    def _take(self, peer: int, channel: Channel, letter: list[Any]) -> None:
-        kind, _, number = wire.HEAD.unpack(letter[0])
-        if kind == wire.PULL:
-            start, count = wire.PART.unpack(letter[1])
-            self._outgoing.pulled(peer, number, start, count, channel)
-        elif kind == wire.CHUNK:
-            self._incoming.arrived(peer, number, letter[1], letter[2])
-        elif kind != wire.PING:
-            raise ValueError(f"a channel has no letters of kind {kind}")
+            if kind == wire.PULL:
+                self._outgoing.pulled(peer, number, start, count, channel)
+            elif kind == wire.CHUNK:
+                self._incoming.arrived(peer, number, start, data)
 
     def _lose(self, peer: int, channel: Channel) -> None:
         self._drop(peer, channel)
@@ -306,3 +309,14 @@ class Channels:
         self.clear()
         if self._gate is not None:
             self._gate.close()
+
+
+def _parse(letter: list[Any]) -> tuple[int, int, int, int, Any]:
+    """Return what is in *letter*: kind, number, where from, how many bytes, and those."""
+    kind, _, number = wire.HEAD.unpack(letter[0])
+    if kind == wire.PING:
+        return kind, 0, 0, 0, None
+    if kind not in (wire.PULL, wire.CHUNK):
+        raise ValueError(f"a channel has no letters of kind {kind}")
+    start, count = wire.PART.unpack(letter[1])
+    return kind, number, start, count, letter[2] if kind == wire.CHUNK else None

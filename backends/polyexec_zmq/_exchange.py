@@ -16,21 +16,18 @@ if TYPE_CHECKING:
 class Exchange:
     """Large data from and to others, by the line, whose *send* that is, or by *channels*.
 
-    What was kept with data is handed to *arrived* as that has gone. It *offers* channels, as a
-    node does, or takes them, as a program.
+    It *offers* channels, as a node does, or takes them, as a program.
     """
 
     def __init__(
         self,
         send: Callable[[list[Any]], None],
         channels: Channels | None,
-        arrived: Callable[[Any], object] = bool,
         *,
         offers: bool = False,
     ) -> None:
         self._send = send
         self._channels = channels
-        self._arrived = arrived
         self.outgoing: Outgoing = Outgoing(send)
         self.incoming: Incoming = Incoming(send, None if channels is None else channels.way)
         if channels is not None:
@@ -46,17 +43,26 @@ class Exchange:
         if kind == wire.PULL:
             self.outgoing.pulled(peer, number, *wire.PART.unpack(frames[1]))
         elif kind == wire.CHUNK:
-            self.incoming.arrived(peer, number, frames[1], frames[2])
+            self.incoming.arrived(peer, number, wire.PART.unpack(frames[1])[0], frames[2])
         elif kind == wire.DROP:
-            self._arrived(self.outgoing.arrived(number))
+            self.outgoing.arrived(number)
+        elif kind == wire.GONE:
+            self.incoming.gone(peer, number)
         elif kind == wire.CHANNEL:
-            if self._channels is not None:
-                reply = self._channels.begin(peer, wire.from_json(frames[1]))
-                if reply is not None:
-                    self._send(wire.letter(wire.CHANNEL, peer, 0, wire.to_json(reply)))
+            self._begin(peer, wire.from_json(frames[1]))
         else:
             return False
         return True
+
+    def _begin(self, peer: int, about: dict[str, Any]) -> None:
+        reply = None if self._channels is None else self._channels.begin(peer, about)
+        if reply is not None:
+            self._send(wire.letter(wire.CHANNEL, peer, 0, wire.to_json(reply)))
+
+    def clear(self) -> None:
+        """Forget all, for whoever it was for is no more."""
+        self.outgoing.clear()
+        self.incoming.lose(None, "its executor has ended")
 
     def keep(self, pieces: Sequence[memoryview], client: int) -> bytes:
         """Have *pieces* ready for *client*; return what tells it of them. Any thread may call."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polyexec import ClusterError, ClusterLostError
 from polyexec.waiting import wait_in_slices
-from polyexec_process.engine import Parcel
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._exchange import Exchange
 from polyexec_zmq._line import Line
@@ -61,7 +60,7 @@ class Hub:
         self._to_ask: set[int] = set()
         #: The numbers of jobs: each attempt has its own, so that a stale one is nobody's.
         self.job_numbers: itertools.count[int] = itertools.count(random.getrandbits(32) << 28)
-        self._exchange = Exchange(self.line.send, connection.channels, _note_use)
+        self._exchange = Exchange(self.line.send, connection.channels)
         self.outgoing: Outgoing = self._exchange.outgoing
         self.incoming: Incoming = self._exchange.incoming
         self.welcome: dict[str, Any] | None = None
@@ -168,8 +167,8 @@ class Hub:
     def receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         """Take a letter."""
         if self._exchange.take(kind, peer, number, frames):
-            return
-        if kind == wire.RESEND:
+            pass
+        elif kind == wire.RESEND:
             self.incoming.resume(peer)
         elif kind == wire.LOST and not number:
             self.incoming.lose(peer, wire.from_json(frames[1])["why"])
@@ -207,8 +206,3 @@ class Hub:
         lost_error = ClusterLostError(*self.failure.args)
         for pool in pools:
             pool.cluster_lost(lost_error)
-
-
-def _note_use(kept: Any) -> None:
-    if isinstance(kept, Parcel):
-        kept.note_use(kept=False)  # its memory may serve another

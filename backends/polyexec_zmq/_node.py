@@ -99,6 +99,8 @@ class Node:
         self._fence_after = 0.0
         #: Whether the workers were killed since it last told what it has.
         self._fenced = False
+        #: Whether what it has of large data is for workers that were killed.
+        self._bereft = False
         #: Why it has ended, once it has.
         self.failure: ClusterError | None = None
         self.ended: threading.Event = threading.Event()
@@ -179,6 +181,9 @@ class Node:
             self.line.again()  # the head has been told of what there is no more
             return
         self._incarnation = welcome["incarnation"]
+        if self._bereft:
+            self._bereft = False
+            self.exchange.clear()
         self.exchange.welcomed(welcome)
         for station in self._stations.values():
             station.resend()
@@ -197,7 +202,9 @@ class Node:
     def _receive(self, kind: int, peer: int, number: int, frames: list[Any]) -> None:
         if self.exchange.take(kind, peer, number, frames):
             return
-        if kind == wire.ASK:
+        if kind == wire.LOST:
+            self.exchange.incoming.lose(peer, "its program is gone")
+        elif kind == wire.ASK:
             self._answer(number, wire.from_json(frames[1]))
         elif kind == wire.OPEN:
             if (peer, number) not in self._stations:
@@ -317,6 +324,7 @@ class Node:
             if stations:
                 self.member = new_member()
                 self._incarnation = None
+                self._bereft = True
         for station in stations:
             station.close(signal.SIGKILL)
         for station in stations:

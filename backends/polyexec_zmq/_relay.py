@@ -29,8 +29,9 @@ from polyexec import ClusterError
 logger = logging.getLogger("polyexec.head")
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-#: How many seconds the two ends of a channel may take to come.
-_MEETING: Final = 10.0
+#: How many seconds the two ends of a channel may take to come; and a stranger, to say a number.
+_MEETING: Final = 30.0
+_GREETING: Final = 10.0
 #: How many may be connected that have said no number.
 _MOST_STRANGERS: Final = 64
 #: How many seconds pass between looks at who is late, and until it takes connections again.
@@ -41,6 +42,8 @@ _AT_A_TIME: Final = 1 << 18
 _FIRST: Final = struct.Struct(">BQB")
 _BEGINS, _ENDS = 0xFF, 0x7F
 _LAST_PORT: Final = 65535
+#: More descriptors than these are not counted on; the sockets of a ZeroMQ context are fewer still.
+_MANY: Final = 4096
 #: The numbers that there are.
 _NUMBERS: Final = range(1, 256)
 
@@ -50,10 +53,10 @@ def label(number: int) -> bytes:
     return b"." * number
 
 
-def _most_channels() -> int:
-    """Return for how many channels a quarter of this process's descriptors is enough."""
+def most_channels(each: int) -> int:
+    """Return for how many channels, of so many descriptors *each*, a quarter of ours is enough."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if limit == resource.RLIM_INFINITY else max(limit // 8, 1)
+    return max(_MANY if limit == resource.RLIM_INFINITY else min(limit, _MANY) // 4 // each, 1)
 
 
 class _End:
@@ -61,7 +64,7 @@ class _End:
 
     def __init__(self, sock: socket.socket, now: float) -> None:
         self.sock = sock
-        self.until = now + _MEETING
+        self.until = now + _GREETING
         self.channel: _Channel | None = None
         #: What it has said before it was joined; what it has not taken yet.
         self.said = b""
@@ -95,7 +98,10 @@ class Relay:
         everywhere = host in {"*", "0.0.0.0", "::"}  # noqa: S104 - names what is recognised
         try:
             self._server = socket.create_server(
-                ("" if host == "*" else host, number), family=family, backlog=128
+                ("" if host == "*" else host, number),
+                family=family,
+                backlog=128,
+                dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
             )
         except OSError as error:
             raise ClusterError(
@@ -112,7 +118,7 @@ class Relay:
         self._gone: set[_Channel] = set()
         self._ends: set[_End] = set()
         self._strangers = 0
-        self._most = _most_channels()
+        self._most = most_channels(2)
         #: How many bytes it has passed on.
         self.passed: int = 0
         self._buffer = memoryview(bytearray(_AT_A_TIME))
@@ -213,6 +219,7 @@ class Relay:
     def _accept(self) -> None:
         try:
             sock, _ = self._server.accept()
+            sock.setblocking(False)  # noqa: FBT003
         except (BlockingIOError, ConnectionError):  # it has left again
             return
         except OSError as error:  # there are no descriptors left
@@ -220,11 +227,9 @@ class Relay:
             self._selector.unregister(self._server)
             self._rests_until = time.monotonic() + _REST
             return
-        sock.setblocking(False)  # noqa: FBT003
         if self._strangers >= _MOST_STRANGERS:
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         end = _End(sock, time.monotonic())
         self._ends.add(end)
         self._strangers += 1
@@ -240,6 +245,8 @@ class Relay:
                 self._pass_on(end, other)
             else:
                 self._close(end)  # it says more, or leaves, before the other end has come
+        except BlockingIOError:  # there was nothing, after all
+            pass
         except OSError:
             self._close(end)
 
@@ -256,6 +263,8 @@ class Relay:
             if channel is None:
                 self._close(end)
             elif (other := channel.other(end)) is not None:
+                for each in (end, other):
+                    each.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for each, from_whom in ((end, other), (other, end)):
                     each.sock.send(from_whom.said)
 

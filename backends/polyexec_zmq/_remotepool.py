@@ -327,6 +327,7 @@ class RemotePool:
         sent = self._jobs.pop(number, None)
         if sent is not None:
             self._bytes -= len(sent.body)
+            self._shipping.ended(sent)
             sent.job.state, sent.job.place = ENDED, None
         return sent
 
@@ -408,6 +409,8 @@ class RemotePool:
         """Fail all that has not ended, for there is no cluster any more."""
         with self.changed:
             self.closed = True
+            for sent in self._jobs.values():
+                self._shipping.ended(sent)
             self._jobs.clear()
             self._withdrawing.clear()
             self._killing.clear()

@@ -24,14 +24,15 @@ KEPT_FUNCTIONS: Final = 64 << 20
 
 
 class Sent:
-    """A job that the head has, as it was sent."""
+    """A job that the head has, as it was sent; *table* tells of its call, if that is large."""
 
-    __slots__ = ("begun", "body", "flags", "job")
+    __slots__ = ("begun", "body", "flags", "job", "table")
 
-    def __init__(self, job: Job, flags: int, body: bytes) -> None:
+    def __init__(self, job: Job, flags: int, body: bytes, table: bytes | None) -> None:
         self.job = job
         self.flags = flags
         self.body = body
+        self.table = table
         self.begun = False
 
 
@@ -59,8 +60,10 @@ class Shipping:
         """Return *job* as it is sent."""
         function, call, needs = job.payload
         flags = 0
+        table: bytes | None = None
         if type(call) is Parcel:
-            call = self._outgoing.hold(call.pieces, call)
+            # A node that has got it may give the job back, and another then asks for it.
+            call = table = self._outgoing.hold(call.pieces, call, lasting=True)
             flags = wire.BULK_CALL
         parts: list[bytes] = []
         if job.kind > 0 and job.kind not in self._kept and not self._keep(job.kind, function):
@@ -72,7 +75,14 @@ class Shipping:
             for blob in needs:
                 table = self._table(blob)
                 parts += [wire.PART.pack(blob.number, len(table)), table]
-        return Sent(job, flags, b"".join([*parts, call]) if parts else call)
+        return Sent(job, flags, b"".join([*parts, call]) if parts else call, table)
+
+    def ended(self, sent: Sent) -> None:
+        """Let go of a job's call, for no node has a use for it any more."""
+        if sent.table is not None:
+            call = self._outgoing.end(sent.table)
+            if call is not None:
+                call.note_use(kept=False)  # its memory may serve another
 
     def _keep(self, kind: int, function: bytes) -> bool:
         """Return whether there is room for one more function to be kept."""

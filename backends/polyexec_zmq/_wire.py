@@ -51,6 +51,7 @@ For a large piece of data, whose number it is; between its owner and who wants i
     PULL       `PART`: from where on, and how many bytes are wanted
     CHUNK      `PART`: where it belongs, and how long it is; then the bytes
     DROP       nothing: it is not wanted any more
+    GONE       nothing: it is not there any more
 
 For a channel between a node and a program; from the node, and back from the program
 
@@ -117,9 +118,10 @@ PULL: Final = 50
 CHUNK: Final = 51
 DROP: Final = 52
 CHANNEL: Final = 53
+GONE: Final = 54
 
 #: What the head passes on without a look at it.
-RELAYED: Final = frozenset({STARTED, EVENT, RECORD, HEARD, OUTPUT, PULL, CHUNK, DROP})
+RELAYED: Final = frozenset({STARTED, EVENT, RECORD, HEARD, OUTPUT, PULL, CHUNK, DROP, GONE})
 
 #: Flags of a job: its call is a table of large data, it refers to shared objects, it has begun as
 #: far as its program knows, its function comes before its call and is not to be kept.

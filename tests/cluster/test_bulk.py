@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from typing import Any
 
@@ -22,9 +23,9 @@ class Both:
         self.done: list[bytes] = []
         self.lost: list[str] = []
 
-    def pull(self, data: bytes) -> None:
-        """Have the receiver get *data*."""
-        table = self.outgoing.hold([memoryview(data)], None)
+    def pull(self, *data: bytes) -> bytes:
+        """Have the receiver get *data*; return its table."""
+        table = self.outgoing.hold([memoryview(piece) for piece in data], None)
         self.incoming.pull(
             OWNER,
             table,
@@ -32,6 +33,7 @@ class Both:
             lambda pieces: self.done.append(b"".join(pieces)),
             self.lost.append,
         )
+        return table
 
     def serve(self) -> None:
         """Carry one letter to the owner."""
@@ -45,7 +47,11 @@ class Both:
     def bring(self) -> None:
         """Carry one letter to the receiver."""
         letter = self.chunks.popleft()
-        self.incoming.arrived(OWNER, wire.HEAD.unpack(letter[0])[2], letter[1], letter[2])
+        kind, _, number = wire.HEAD.unpack(letter[0])
+        if kind == wire.CHUNK:
+            self.incoming.arrived(OWNER, number, wire.PART.unpack(letter[1])[0], letter[2])
+        else:
+            self.incoming.gone(OWNER, number)
 
     def finish(self) -> None:
         """Carry all there is, and what comes of that."""
@@ -114,3 +120,57 @@ def test_what_comes_of_an_owner_that_is_gone_is_given_up() -> None:
     both.pull(b"more")
     both.finish()
     assert both.done == [b"more"]
+
+
+def test_many_small_pieces_come_in_few_letters() -> None:
+    both = Both()
+    pieces = [bytes([number % 251]) * (number % 7000) for number in range(1000)]
+    both.pull(*pieces)
+    letters = 0
+    while both.asked or both.chunks:
+        while both.asked:
+            both.serve()
+        letters += len(both.chunks)
+        while both.chunks:
+            both.bring()
+    assert both.done == [b"".join(pieces)]
+    assert letters == -(-sum(map(len, pieces)) // CHUNK_BYTES)
+
+
+def test_what_is_not_there_any_more_is_given_up_and_holds_up_nothing() -> None:
+    both = Both()
+    for number in range(20):
+        both.outgoing.end(both.pull(data_of(number, 3 * CHUNK_BYTES)))
+    both.finish()
+    assert both.lost == ["what it refers to is not there any more"] * 20
+    both.pull(b"more")
+    both.finish()
+    assert both.done == [b"more"]
+    assert both.incoming._awaited == 0
+
+
+def test_what_is_wanted_once_more_begins_anew() -> None:
+    both = Both()
+    table = both.pull(data_of(7, 9 * CHUNK_BYTES))
+    both.serve()
+    done: list[bytes] = []
+    both.incoming.pull(
+        OWNER,
+        table,
+        lambda sizes: [memoryview(bytearray(size)) for size in sizes],
+        lambda pieces: done.append(b"".join(pieces)),
+        both.lost.append,
+    )
+    both.finish()
+    assert (done, both.done, both.lost) == ([data_of(7, 9 * CHUNK_BYTES)], [], [])
+    assert both.incoming._awaited == 0
+
+
+def test_a_chunk_that_is_not_what_was_asked_for_is_dropped() -> None:
+    both = Both()
+    table = both.pull(b"12345678", b"9")
+    (number,) = struct.unpack_from("<Q", table)
+    for at, data in ((0, b"123"), (0, b"1234567890"), (3, b"4"), (1 << 63, b"x")):
+        both.incoming.arrived(OWNER, number, at, data)
+    both.finish()
+    assert both.done == [b"123456789"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from functools import partial
@@ -20,6 +21,7 @@ from polyexec_zmq._relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from cluster.commands import Commands
 
@@ -345,6 +347,26 @@ def test_a_cluster_with_a_relay_sends_large_data_by_it(secured: Commands) -> Non
         shown = secured.ask("status").stdout
         assert "channels: 1, MB through them: " in shown
     until(lambda: secured.status()["channels"]["open"] == 0)
+
+
+@pytest.mark.parametrize("relay", [(), ("--bulk", "tcp://127.0.0.1:*")])
+def test_what_a_node_gives_back_another_can_run_with_all_its_data(
+    commands: Commands, relay: tuple[str, ...], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    commands.head(*relay)
+    commands.node("--workers", "1", "--name", "a")
+    commands.node("--workers", "1", "--name", "b")
+    with commands.context() as context, context.Executor(2) as executor:
+        for size in (100, 300_000):  # so that many are sent at a time
+            assert list(executor.map(len, [bytes(size)] * 300, chunksize=1)) == [size] * 300
+        stuck = executor.submit(gate.read_text)
+        futures = [executor.submit(echo, bytes(300_000 + number)) for number in range(60)]
+        for number, future in enumerate(futures):
+            assert len(future.result(PATIENCE)) == 300_000 + number
+        gate.write_text("go on")
+        assert stuck.result(PATIENCE) == "go on"
 
 
 def test_a_head_without_one_has_no_channels(commands: Commands) -> None:
