@@ -41,6 +41,8 @@ class Job:
     #: How many of its retries were used up, by reason.
     spent: tuple[int, int, int] = (0, 0, 0)
     state: int = QUEUED
+    #: Its place in the order of arrival.
+    arrival: int = 0
     #: How many seconds it was expected to take when it was assigned.
     estimate: float = 0.0
     #: The window that it is in, and its number there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class ReadyJobs:
         self._priorities: list[int] = []  # ascending
         self._count = 0
         self._from: deque[Job] = deque()
+        self._arrivals = itertools.count()
 
     def __len__(self) -> int:
         return self._count
@@ -36,17 +38,28 @@ class ReadyJobs:
         queue = self._queues.get(job.priority)
         if queue is None:
             queue = self._open(job.priority)
+        job.arrival = next(self._arrivals)
         queue.append(job)
         self._count += 1
 
     def put_back(self, jobs: Iterable[Job]) -> None:
-        """Add *jobs*, in their order, before those of their priority."""
-        for job in reversed(list(jobs)):
-            queue = self._queues.get(job.priority)
+        """Add *jobs*, which were taken, where they were in the order of arrival.
+
+        Those before them in their queue are others that were put back, and so are few.
+        """
+        groups: dict[int, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(job.priority, []).append(job)
+        for priority, group in groups.items():
+            queue = self._queues.get(priority)
             if queue is None:
-                queue = self._open(job.priority)
-            queue.appendleft(job)
-            self._count += 1
+                queue = self._open(priority)
+            self._count += len(group)
+            last = max(map(_arrival, group))
+            while queue and queue[0].arrival < last:
+                group.append(queue.popleft())
+            group.sort(key=_arrival, reverse=True)
+            queue.extendleft(group)
 
     def forget_one(self) -> None:
         """Take note that a job of the queue was withdrawn."""
@@ -89,3 +102,7 @@ class ReadyJobs:
         bisect.insort(self._priorities, priority)
         queue = self._queues[priority] = deque()
         return queue
+
+
+def _arrival(job: Job) -> int:
+    return job.arrival

@@ -37,8 +37,6 @@ __all__ = ["Scheduler"]
 HORIZON: Final = 0.01
 #: How many of them go into one message, so that others get their share of what is left.
 MESSAGE: Final = 0.002
-#: A kind that takes longer is not sent ahead: what a worker saves is less than what others lose.
-LONG: Final = 0.02
 #: What no expectation is taken to be shorter than.
 SHORTEST: Final = 1e-7
 #: How many jobs go into one message, and how many a worker may hold.
@@ -322,7 +320,7 @@ class Scheduler:
         jobs: list[Job] = []
         while len(jobs) < room and (job := ready.first()) is not None:
             expected = durations.get(job.kind)
-            if expected is None or expected > LONG or job.timeout is not None:
+            if expected is None or expected > window.long or job.timeout is not None:
                 if held + len(jobs) >= width:  # else it waits until it can go alone
                     break
                 ready.take()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,10 @@ class Window:
         "width",
         "worker",
     )
+
+    #: A kind that takes more seconds is not sent ahead: what a worker saves by it is less than
+    #: what others lose, who may begin later jobs before that one is known to be in the wrong place.
+    long: ClassVar[float] = 0.004
 
     entries: Any
 
@@ -80,6 +84,9 @@ class SiteWindow(Window):
     """The jobs that a site of *width* workers holds, which it answers in any order."""
 
     __slots__ = ()
+
+    #: What is sent there is under way for longer.
+    long: ClassVar[float] = 0.02
 
     entries: dict[Job, None]
 
