@@ -73,8 +73,8 @@ class Shipping:
             flags |= wire.REFERS
             parts.append(wire.COUNT.pack(len(needs)))
             for blob in needs:
-                table = self._table(blob)
-                parts += [wire.PART.pack(blob.number, len(table)), table]
+                entry = self._table(blob)
+                parts += [wire.PART.pack(blob.number, len(entry)), entry]
         return Sent(job, flags, b"".join([*parts, call]) if parts else call, table)
 
     def ended(self, sent: Sent) -> None:
