@@ -391,16 +391,21 @@ class LocalPool:
             timeout = _sooner(waiting, self.overseer.look())
             if self.stopping:
                 self._wind_up()
-                if not self.links and waiting is None:
-                    self._staff.close()
-                    self.reactor.close()
-                    return OVER
+            over = self.stopping and not self.links and waiting is None
             self.reactor.resting = timeout is None
             flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
+        if over:
+            self._close()
+            return OVER
         if flooded:
             # Answers come faster than it pays to wake for each; they lose nothing by it.
             time.sleep(MOMENT)
         return timeout
+
+    def _close(self) -> None:
+        self._staff.close()
+        with self.lock:
+            self.reactor.close()
 
     def _failed(self, error: BaseException) -> None:
         """End all, for a defect of ours: nobody must wait for ever because of it."""

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("polyexec")
 
 #: From how many bytes on data is worth a channel.
-WORTH: Final = 1 << 20
+_WORTH: Final = 1 << 20
 #: How many seconds the two ends may take to meet, and pass before it is tried again.
-MEETING: Final = 30.0
+_MEETING: Final = 30.0
 _PAUSE: Final = 30.0
 #: After how many seconds without letters it is closed.
 _IDLE: Final = 60.0
@@ -88,7 +88,7 @@ class Channel:
         sock.sndhwm = sock.rcvhwm = _MOST
         sock.maxmsgsize = 2 * CHUNK_BYTES
         sock.heartbeat_ivl, sock.heartbeat_timeout = _BEAT, _SILENCE
-        sock.connect_timeout = sock.handshake_ivl = int(MEETING * 1000)
+        sock.connect_timeout = sock.handshake_ivl = int(_MEETING * 1000)
         sock.ipv6 = "[" in relay
         sock.routing_id = label(number)
         try:
@@ -127,7 +127,7 @@ class Channel:
 
     def look(self, now: float, *, troubled: bool) -> bool:
         """Return whether it is of use; *troubled*: something has become of the connection."""
-        limit = _IDLE if self.up else MEETING
+        limit = _IDLE if self.up else _MEETING
         if troubled or now - self._used > limit:
             self.broken = True
         return not self.broken
@@ -186,7 +186,7 @@ class Channels:
 
     def want(self, peer: int, size: int) -> None:
         """Take note that so many bytes are to go to *peer*, or come from it; on any thread."""
-        if size >= WORTH and self._offers:
+        if size >= _WORTH and self._offers:
             self._wanted.add(peer)
 
     def offers(self) -> list[list[Any]]:

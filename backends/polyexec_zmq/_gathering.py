@@ -122,6 +122,7 @@ class Gathering:
             parcel.hold(pieces)
             complete(parcel)
 
-        # If the program is lost, so is this executor, with all that waits.
+        # If the program is lost, so is this executor, with all that waits; and what is not there
+        # any more is of jobs that have ended.
         self._incoming.pull(self._owner, table, parcel.room, done, lambda _: None)
         return parcel

@@ -16,8 +16,8 @@ comes from the head says nothing of that, for a line may be cut one way.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -25,11 +25,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from polyexec import ClusterError, JoinRefusedError
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
     from polyexec_zmq._connection import Connection
 
+logger = logging.getLogger("polyexec")
+
+#: How many sessions may end in a lease as letters make no sense.
+_MOST_NONSENSE: Final = 8
 #: How many letters are read before something else is seen to.
 _SOME: Final = 64
 #: How many seconds pass between attempts to connect; from the first to the longest.
@@ -39,7 +44,6 @@ _LOST: Final = (
     "starts another"
 )
 _SILENT: Final = "it takes connections, but does not answer as a head does"
-_NONSENSE = (struct.error, ValueError, IndexError, TypeError)
 
 
 class Member(Protocol):
@@ -108,6 +112,8 @@ class Line:
         #: When it sent the last letter that the head has certainly heard.
         self.confirmed: float = 0.0
         self._again = False
+        #: When letters made no sense, of late.
+        self._nonsense: list[float] = []
         self.thread: threading.Thread | None = None
 
     # -- for any thread ------------------------------------------------------------------------
@@ -167,9 +173,7 @@ class Line:
                     self._hang_up(500 if self._closing else 0)
                     self._member.cut()
         except BaseException as defect:  # of ours: nobody must wait for ever because of it
-            import logging
-
-            logging.getLogger("polyexec").critical("the cluster's line failed", exc_info=True)
+            logger.critical("the cluster's line failed", exc_info=True)
             error = ClusterError(f"polyexec failed: {defect!r}")
         self._hang_up()
         self._connection.end()
@@ -241,7 +245,7 @@ class Line:
             if connection.readable and (letter := connection.receive()) is not None:
                 try:
                     kind, answer = _read_greeting(letter)
-                except _NONSENSE:
+                except MALFORMED:
                     return "what answers there is no head"
                 if kind == wire.WELCOME:
                     self._welcomed(answer)
@@ -341,14 +345,31 @@ class Line:
         return True
 
     def _take(self, letter: list[Any]) -> bool:
-        kind, peer, number = wire.HEAD.unpack(letter[0])
-        if kind in (wire.UNKNOWN, wire.BYE):
+        try:
+            kind, peer, number = wire.HEAD.unpack(letter[0])
+            if kind in (wire.UNKNOWN, wire.BYE):
+                return False
+            if kind == wire.PING:
+                self.confirmed = max(self.confirmed, number * 1e-6)
+            else:
+                self._member.receive(kind, peer, number, letter)
+        except MALFORMED:
+            if not self._may_go_on():
+                raise
+            logger.warning(
+                "a letter of the head makes no sense; a new session begins", exc_info=True
+            )
             return False
-        if kind == wire.PING:
-            self.confirmed = max(self.confirmed, number * 1e-6)
-        else:
-            self._member.receive(kind, peer, number, letter)
         return True
+
+    def _may_go_on(self) -> bool:
+        """Return whether the next session may be better, now that a letter makes no sense.
+
+        Without keys nothing tells that a connection has lost some bytes.
+        """
+        now = time.monotonic()
+        self._nonsense = [when for when in self._nonsense if now - when < self.lease] + [now]
+        return not self._connection.once and len(self._nonsense) <= _MOST_NONSENSE
 
     def _read_rest(self) -> None:
         """Take what came before the connection ended."""

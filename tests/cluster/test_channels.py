@@ -201,7 +201,7 @@ def test_without_a_relay_all_goes_by_the_line() -> None:
 def test_a_relay_that_is_not_there_or_silent_is_done_without(
     monkeypatch: pytest.MonkeyPatch, *, answers: bool
 ) -> None:
-    monkeypatch.setattr(_channel, "MEETING", 1.0)
+    monkeypatch.setattr(_channel, "_MEETING", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         if not answers:
@@ -222,7 +222,7 @@ def test_a_relay_that_is_not_there_or_silent_is_done_without(
 def test_who_has_the_number_but_not_the_key_is_not_heard(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, who: int
 ) -> None:
-    monkeypatch.setattr(_channel, "MEETING", 1.0)
+    monkeypatch.setattr(_channel, "_MEETING", 1.0)
     wrong = zmq.curve_keypair()[0].decode()
     carry = pair._carry
 

@@ -112,8 +112,9 @@ def test_who_takes_nothing_keeps_the_other_waiting_and_gets_all(relay: Relay) ->
     ]
     for talker in talkers:
         talker.start()
-    talkers[0].join(0.5)
-    assert talkers[0].is_alive()
+    until(lambda: sum(bool(end.owed) for end in relay._ends) == len(talkers))
+    assert all(len(end.owed) <= _relay._AT_A_TIME for end in relay._ends)
+    assert not any(end.watched & _relay.READ for end in relay._ends)
     assert relay.passed < len(there)
     assert other.hear(len(there)) == there
     assert one.hear(len(back)) == back
