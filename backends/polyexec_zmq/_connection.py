@@ -48,8 +48,9 @@ class Connection(Protocol):
         """Whether the connection may have ended."""
         ...
 
-    def open(self) -> None:
-        """Begin a session."""
+    def open(self) -> str | None:
+        """Begin a session; return why that can't be at present, None if it has begun."""
+        ...
 
     def close(self, linger: int) -> None:
         """End the session, if one is on; what was sent has *linger* milliseconds to leave."""

@@ -192,10 +192,7 @@ class Line:
         while not self._closing:
             if self._was_up and connection.once:
                 return ClusterError(_LOST)
-            connection.open()
-            self._pinged = time.monotonic()
-            self._say_hello()
-            outcome = self._greet(min(time.monotonic() + connection.greeting, ends))
+            outcome = connection.open() or self._ask(ends)
             if outcome is None:
                 return None
             self._hang_up()
@@ -214,6 +211,12 @@ class Line:
             self._pause(min(pause, ends - time.monotonic()))
             pause = min(2 * pause, _LONGEST_PAUSE)
         return None
+
+    def _ask(self, ends: float) -> ClusterError | str | None:
+        """Ask to join; return None if that was answered by WELCOME, why not, or why never."""
+        self._pinged = time.monotonic()
+        self._say_hello()
+        return self._greet(min(time.monotonic() + self._connection.greeting, ends))
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -6,6 +6,7 @@ does not get to connect a second time.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _CUT = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+#: What is said where descriptors or memory are used up: others may give some back.
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class ZmqConnection:
@@ -47,9 +50,20 @@ class ZmqConnection:
         self.troubled: bool = False
         self.connected: bool = False
 
-    def open(self) -> None:
-        """Begin a session."""
+    def open(self) -> str | None:
+        """Begin a session; return why that can't be at present, None if it has begun."""
+        self.connected = False
+        try:
+            self._connect()
+        except zmq.ZMQError as error:
+            if error.errno not in _SCARCE:
+                raise
+            return f"no socket can be opened here ({error}), so raise `ulimit -n`"
+        return None
+
+    def _connect(self) -> None:
         sock: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._sock = sock
         sock.linger = 0
         sock.reconnect_ivl = -1
         sock.routing_id = b"\1" + os.urandom(16)
@@ -57,12 +71,11 @@ class ZmqConnection:
         sock.ipv6 = "[" in self._address
         if self._credentials is not None:
             self._credentials.be_client(sock)
-        self._monitor = sock.get_monitor_socket(_CUT | _REFUSED | _FAILED | zmq.EVENT_CONNECTED)
-        self.connected = False
-        self._monitor.linger = 0
-        self._sock = sock
-        for each in (sock, self._monitor):
-            self._poller.register(each, zmq.POLLIN)
+        self._poller.register(sock, zmq.POLLIN)
+        monitor = sock.get_monitor_socket(_CUT | _REFUSED | _FAILED | zmq.EVENT_CONNECTED)
+        monitor.linger = 0
+        self._monitor = monitor
+        self._poller.register(monitor, zmq.POLLIN)
         sock.connect(self._address)
 
     def close(self, linger: int) -> None:
@@ -72,11 +85,11 @@ class ZmqConnection:
         if sock is None:
             return
         monitor, self._monitor = self._monitor, None
-        assert monitor is not None
-        self._poller.unregister(monitor)
+        if monitor is not None:
+            self._poller.unregister(monitor)
+            sock.disable_monitor()
+            monitor.close()
         self._poller.unregister(sock)
-        sock.disable_monitor()
-        monitor.close()
         sock.close(linger)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""A line whose letters make no sense: it begins anew, and gives up if that does not help."""
+"""A line whose letters make no sense, or that can't begin: it tries again, as long as it may."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOUND = wire.letter(wire.TELL, 0, 7, b"{}")
 
 
 class Connection:
-    """Sessions in each of which some letters come; it waits for nothing."""
+    """Sessions in each of which some letters come, or that can't begin; it waits for nothing."""
 
     greeting = PATIENCE
     connected = True
@@ -41,8 +41,12 @@ class Connection:
     def readable(self) -> bool:
         return bool(self._letters)
 
-    def open(self) -> None:
+    def open(self) -> str | None:
+        if not self._sessions[0]:
+            self._sessions.pop(0)
+            return "not now"
         self._letters = [WELCOME, *self._sessions.pop(0)]
+        return None
 
     def close(self, linger: int) -> None:
         del linger
@@ -111,6 +115,13 @@ def begun(connection: Connection) -> tuple[Line, Member]:
 @pytest.mark.parametrize("letter", [GARBLED, [wire.HEAD.pack(wire.TELL, 0, 7) + b"!"]])
 def test_a_letter_that_makes_no_sense_costs_a_session_and_no_more(letter: list[bytes]) -> None:
     line, member = begun(Connection([letter, SOUND], [SOUND]))
+    told = [member.told.get(timeout=PATIENCE) for _ in range(4)]
+    line.close()
+    assert told == ["joined", "cut", "joined", 7]
+
+
+def test_a_session_that_can_not_begin_costs_an_attempt_and_no_more() -> None:
+    line, member = begun(Connection([], [GARBLED], [], [], [SOUND]))
     told = [member.told.get(timeout=PATIENCE) for _ in range(4)]
     line.close()
     assert told == ["joined", "cut", "joined", 7]
