@@ -48,8 +48,13 @@ if TYPE_CHECKING:
     from polyexec_process._reactor import Host
     from polyexec_process._workerprocess import WorkerProcess
 
-#: With so many jobs in a window, the reactor lets answers gather rather than wake for each.
+#: With so many jobs in each window, the reactor lets answers gather rather than wake for each: for
+#: this part of the time that they take, with the seconds that a worker adds to each.
 FLOOD: Final = 8
+GATHERED: Final = 0.35
+OVERHEAD: Final = 4e-6
+#: To sleep for less takes longer than what it saves.
+SHORTEST_NAP: Final = 1e-4
 
 
 class LocalPool:
@@ -393,14 +398,28 @@ class LocalPool:
                 self._wind_up()
             over = self.stopping and not self.links and waiting is None
             self.reactor.resting = timeout is None
-            flooded = any(len(link.window.entries) >= FLOOD for link in self.links.values())
+            nap = self._nap()
         if over:
             self._close()
             return OVER
-        if flooded:
-            # Answers come faster than it pays to wake for each; they lose nothing by it.
-            time.sleep(MOMENT)
+        if nap:
+            time.sleep(nap)
         return timeout
+
+    def _nap(self) -> float:
+        """Return for how many seconds answers may gather.
+
+        Where they come fast it does not pay to wake for each: nobody loses by it but who waits for
+        one, and that while all workers have enough to do.
+        """
+        windows = [link.window for link in self.links.values() if link.window.entries]
+        flooded = [window for window in windows if len(window.entries) >= FLOOD]
+        if not flooded:
+            return 0.0
+        nap = GATHERED * min(window.load + OVERHEAD * len(window.entries) for window in flooded)
+        if len(flooded) < len(windows) or self.reactor.is_hosted:
+            nap = min(nap, MOMENT)
+        return nap if nap > SHORTEST_NAP else 0.0
 
     def _close(self) -> None:
         self._staff.close()

@@ -108,6 +108,11 @@ class Reactor:
             self.due_at = float("inf") if timeout is None else time.monotonic() + timeout
 
     @property
+    def is_hosted(self) -> bool:
+        """Whether its thread waits for other things as well."""
+        return self._host is not None
+
+    @property
     def is_current(self) -> bool:
         """Whether the caller is this thread."""
         return threading.current_thread() is self.thread

@@ -36,7 +36,7 @@ __all__ = ["Scheduler"]
 #: How many seconds of expected work a worker may hold.
 HORIZON: Final = 0.01
 #: How many of them go into one message, so that others get their share of what is left.
-MESSAGE: Final = 0.002
+MESSAGE: Final = 0.004
 #: What no expectation is taken to be shorter than.
 SHORTEST: Final = 1e-7
 #: How many jobs go into one message, and how many a worker may hold.
