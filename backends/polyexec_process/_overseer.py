@@ -116,7 +116,7 @@ class Overseer:
             if job.place is None:  # it has ended, or was recalled, for it had not begun
                 del self.kills[job]
                 if self._scheduler.withdraw(job):
-                    pool.outstanding -= 1
+                    pool.note_ended(1)
                     if not self.note_killed(job):
                         pool.client.stopped(job)
                 self.unawaited.discard(job)

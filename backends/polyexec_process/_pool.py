@@ -20,9 +20,11 @@ import logging
 import signal
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling import Job, Scheduler
 from polyexec.surroundings import handle_record
 from polyexec.waiting import wait_in_slices
@@ -86,9 +88,11 @@ class LocalPool:
         self.links: dict[int, Link] = {}
         #: The workers whose pipe was full.
         self.writing: set[Link] = set()
-        #: How many workers have nothing to do, and how many jobs have not ended.
+        #: How many workers have nothing to do, and how many jobs of the scheduler's have not ended.
         self.idle: int = 0
-        self.outstanding: int = 0
+        self._taken: int = 0
+        #: Jobs that were submitted, and of which the scheduler has not heard.
+        self._incoming: deque[Job] = deque()
         #: Whether only the reactor may send jobs, for that calls plugins' code.
         self.observed: bool = False
         self.client: Client = client
@@ -108,16 +112,41 @@ class LocalPool:
 
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
-        with self.lock:
-            if len(self.links) < self.size and self.outstanding >= self.working():
-                self.want_worker()
-            self.outstanding += 1
-            self.scheduler.submit(job)
-            if self.idle:
+        if len(self.links) < self.size:
+            with self.lock:
+                if len(self.links) < self.size and self.outstanding >= self.working():
+                    self.want_worker()
+        self._incoming.append(job)
+        # Who makes a worker idle looks for jobs after that, as we look for idle workers now.
+        if self.idle:
+            with self.lock, Uninterrupted():
                 if self.observed:
                     self.reactor.wake()
                 else:
                     self.dispatch()
+
+    @property
+    def outstanding(self) -> int:
+        """How many jobs have not ended."""
+        return self._taken + len(self._incoming)
+
+    def _take_in(self) -> None:
+        """Have the scheduler hear of the jobs that were submitted."""
+        submit, incoming = self.scheduler.submit, self._incoming
+        while incoming:
+            submit(incoming.popleft())
+            self._taken += 1
+
+    def note_ended(self, count: int) -> None:
+        """Take note that so many jobs have ended, or were taken back; called with the lock held."""
+        self._taken -= count
+
+    def drain_jobs(self) -> list[Job]:
+        """Take back all jobs that no worker has; called with the lock held."""
+        self._take_in()
+        jobs = self.scheduler.drain()
+        self._taken -= len(jobs)
+        return jobs
 
     def working(self) -> int:
         """Return how many workers may be given jobs."""
@@ -125,7 +154,7 @@ class LocalPool:
 
     def want_worker(self) -> None:
         """Start one more worker, unless there are enough."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             if self._all_at_once:
                 self.start_workers()
             else:
@@ -135,7 +164,7 @@ class LocalPool:
 
     def start_workers(self) -> None:
         """Start all workers."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             self._start()
             while len(self.links) < self.size and self._staff.bear():
                 pass
@@ -148,11 +177,14 @@ class LocalPool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             # Within `dispatch` it is the collector that cancels, and the job may be on its way.
-            if self._dispatching or not self.scheduler.withdraw(job):
+            if self._dispatching:
                 return False
-            self.outstanding -= 1
+            self._take_in()
+            if not self.scheduler.withdraw(job):
+                return False
+            self._taken -= 1
             return True
 
     def may_repeat(self, job: Job, reason: int) -> bool:
@@ -178,7 +210,7 @@ class LocalPool:
 
     def kill_soon(self, job: Job) -> None:
         """Stop *job* if a worker has it; its end is told as that of any other."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             if job.place is not None:
                 self.overseer.kills.setdefault(job, False)
                 self.overseer.unawaited.add(job)
@@ -194,7 +226,7 @@ class LocalPool:
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             self.stopping = True
             self.reactor.wake()
 
@@ -209,7 +241,7 @@ class LocalPool:
 
     def terminate(self, signum: signal.Signals) -> None:
         """Have all workers killed by *signum*; what they have ends as stopped."""
-        with self.lock:
+        with self.lock, Uninterrupted():
             self.stopping = True
             self.terminated = signum
             self.reactor.wake()
@@ -258,7 +290,12 @@ class LocalPool:
             if back:
                 self.overseer.timed -= sum(job.timeout is not None for job in back)
                 self.client.unstarted(back)
-            while (found := self.scheduler.assign()) is not None:
+            while True:
+                if self._incoming:
+                    self._take_in()
+                found = self.scheduler.assign()
+                if found is None:
+                    break
                 window, jobs = found
                 link = self.links[window.worker]
                 if link.idle:
@@ -346,7 +383,7 @@ class LocalPool:
             self.idle += 1
             link.since = now
         link.done += len(jobs)
-        self.outstanding -= len(jobs)
+        self._taken -= len(jobs)
         if overseer.timed:
             overseer.timed -= sum(job.timeout is not None for job in jobs)
         if overseer.kills:
@@ -391,7 +428,8 @@ class LocalPool:
         """Do what is due; return how many seconds to wait for events."""
         waiting = self.records.look()
         with self.lock:
-            if self.observed:
+            # Whoever submitted a job may have been interrupted before it was sent.
+            if self.observed or (self._incoming and self.idle):
                 self.dispatch()
             timeout = _sooner(waiting, self.overseer.look())
             if self.stopping:

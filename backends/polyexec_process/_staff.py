@@ -193,8 +193,7 @@ class Staff:
             pool.changed.notify_all()
             failure = failure or self._replace()
             pool.dispatch()
-            dropped = pool.scheduler.drain() if pool.terminated is not None else []
-            pool.outstanding -= len(dropped)
+            dropped = pool.drain_jobs() if pool.terminated is not None else []
         for job in dropped:
             pool.client.stopped(job)
         pool.records.forget(link.number)
@@ -212,7 +211,7 @@ class Staff:
         pool.idle -= link.idle
         running = pool.scheduler.lost(link.window, link.begun)
         if running is not None:
-            pool.outstanding -= 1
+            pool.note_ended(1)
             pool.overseer.timed -= running.timeout is not None
         link.close()
         return running

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyexec import Executor, InitializerError
 from polyexec.arguments import need_initializer, positive, reject_unknown
+from polyexec.interrupts import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -232,9 +233,10 @@ class ThreadExecutor(Executor, _Standard):
     def accept(self, task: Task) -> None:
         """Queue *task*, and start a thread for it unless there is one for each unfinished task."""
         crew = self._crew
-        crew.inbox.put(task)
-        if len(crew.threads) < self._max_workers and self.busy > len(crew.threads):
-            self._hire()
+        with Uninterrupted():
+            crew.inbox.put(task)
+            if len(crew.threads) < self._max_workers and self.busy > len(crew.threads):
+                self._hire()
 
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
         """End the threads."""

@@ -15,6 +15,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
 from polyexec.waiting import wait_in_slices
@@ -60,6 +61,8 @@ class RemotePool:
         self._acknowledgements = Acknowledgements()
         self._delivery = Delivery(crew, hub.incoming, hub.line.wake)
         self._withdrawing: set[int] = set()
+        #: Those of them that nobody waits to hear of.
+        self._unattended: set[int] = set()
         self._killing: set[int] = set()
         self._stopped: set[Job] = set()
         self._under_way: set[Job] = set()
@@ -71,12 +74,14 @@ class RemotePool:
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
         with self.lock:
-            if self._closing:
-                job.state = ENDED
-            else:
+            if not self._closing:
                 self._open()
-                self._delivery.submitted(job)
-                self._ready.append(job)
+            with Uninterrupted():
+                if self._closing:
+                    job.state = ENDED
+                else:
+                    self._delivery.submitted(job)
+                    self._ready.append(job)
         if job.state == ENDED:
             self._crew.stopped(job)
         else:
@@ -94,8 +99,9 @@ class RemotePool:
         if self._number is None:
             self._hub.check()
             self._born = self._birth()
-            self._number = self._hub.add(self)
-            self._letters.append(self._opening(again=False))
+            with Uninterrupted():
+                self._number = self._hub.add(self)
+                self._letters.append(self._opening(again=False))
 
     def _opening(self, *, again: bool) -> list[Any]:
         spec = wire.to_json({**self._spec, "again": again})
@@ -126,7 +132,7 @@ class RemotePool:
 
         As many as there are workers are under way, as in a local pool, wherever they are by now.
         """
-        with self.changed:
+        with self.changed, Uninterrupted():
             sent = list(self._jobs.items())
             workers: int = self._spec["expected"]
             self._under_way = {each.job for _, each in sent[:workers]}
@@ -147,12 +153,16 @@ class RemotePool:
     def _ask_back(self, numbers: list[int]) -> None:
         self._withdrawing.update(numbers)
         self._send(wire.WITHDRAW, wire.pack_numbers(numbers))
-        wait_in_slices(
-            partial(
-                self.changed.wait_for,
-                lambda: not self._withdrawing.intersection(numbers) or self.closed,
+        try:
+            wait_in_slices(
+                partial(
+                    self.changed.wait_for,
+                    lambda: not self._withdrawing.intersection(numbers) or self.closed,
+                )
             )
-        )
+        except BaseException:  # Ctrl-C: those who wait for these tasks must hear all the same
+            self._unattended.update(self._withdrawing.intersection(numbers))
+            raise
 
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
@@ -183,7 +193,7 @@ class RemotePool:
         self._close(signum)
 
     def _close(self, signum: int) -> None:
-        with self.changed:
+        with self.changed, Uninterrupted():
             if self._closing is None or (signum and not self._closing):
                 self._closing = signum
                 if self._number is None:
@@ -368,14 +378,20 @@ class RemotePool:
 
     def _note_withdrawn(self, frames: list[Any]) -> None:
         taken, kept = map(wire.unpack_numbers, frames[1:])
+        stopped: list[Job] = []
         with self.changed:
             for number in taken:
                 sent = self._forget(number)
                 if sent is not None:
                     sent.job.state = WITHDRAWN
+                    if number in self._unattended:
+                        stopped.append(sent.job)
             self._withdrawing.difference_update(taken, kept)
+            self._unattended.intersection_update(self._withdrawing)
             self._killing.intersection_update(self._jobs)
             self.changed.notify_all()
+        for job in stopped:
+            self._crew.stopped(job)
 
     def _note_lost(self, node: int, frames: list[Any]) -> None:
         how, numbers = wire.from_json(frames[1]), wire.unpack_numbers(frames[2])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize
 from polyexec._current import here
 from polyexec.future import Future
+from polyexec.interrupts import Interruptible, Uninterrupted
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -108,17 +109,29 @@ class Feeder:
 
     def pull(self) -> None:
         """Submit inputs as far as the bounds allow; an error of theirs ends the inputs."""
-        while self._wants_more() and self._pulling.acquire(blocking=False):
-            outer, here.feeding = here.feeding, self
-            submit = self._submit  # keeps the executor until `fed` has returned
-            try:
-                while self._wants_more():
-                    self._pull_next()
-            finally:
-                here.feeding = outer
-                self._pulling.release()
-                self._ledger.fed(self)
-                del submit
+        if not self._wants_more():
+            return
+        with Uninterrupted():
+            while self._wants_more() and self._pulling.acquire(blocking=False):
+                outer, here.feeding = here.feeding, self
+                submit = self._submit  # keeps the executor until `fed` has returned
+                try:
+                    with Interruptible():
+                        self._pull_on()
+                except BaseException:  # Ctrl-C, which may have cost us what was pulled last
+                    self.error = _DroppedError()
+                    self._exhaust()
+                    raise
+                finally:
+                    here.feeding = outer
+                    self._pulling.release()
+                    self._ledger.fed(self)
+                    del submit
+
+    def _pull_on(self) -> None:
+        # By itself: what strikes as a loop begins again is caught by nothing in the same function.
+        while self._wants_more():
+            self._pull_next()
 
     def cancel(self) -> None:
         """Pull no more, and cancel what has not started."""
@@ -134,17 +147,18 @@ class Feeder:
         """
         if self._buffersize is not None:
             return
-        self._everything = True
-        outer, here.overdraws = here.overdraws, True
-        try:
-            self.pull()
-            if self._inputs is not None and not last:
-                self._ledger.feed(self)
+        with Uninterrupted():
+            self._everything = True
+            outer, here.overdraws = here.overdraws, True
+            try:
                 self.pull()
-                if self._inputs is None:  # it had come to the end before it was fed
-                    self._ledger.fed(self)
-        finally:
-            here.overdraws = outer
+                if self._inputs is not None and not last:
+                    self._ledger.feed(self)
+                    self.pull()
+                    if self._inputs is None:  # it had come to the end before it was fed
+                        self._ledger.fed(self)
+            finally:
+                here.overdraws = outer
 
     def _wants_more(self) -> bool:
         return self._inputs is not None and (

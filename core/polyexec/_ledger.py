@@ -76,10 +76,10 @@ class Ledger:
             return False
         return here.feeding not in self._feeding or self.failure is not None
 
-    def turn_away(self, task: Task) -> None:
-        """Forget *task*, which was not admitted."""
+    def turn_away(self, task: Task, *, placed: bool) -> None:
+        """Forget *task*, which was not admitted; *placed* if it had a place in the room."""
         self.unfinished.discard(task)
-        if self.room is not None:
+        if self.room is not None and placed:
             self.room.release()
         self._see_to_the_end()
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import Feeder
 from polyexec.arguments import need_callable, positive
+from polyexec.interrupts import Interruptible, Uninterrupted
 from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class MapIterator(Generic[T]):
         #: Values that come before those outcomes, and need no more looking after.
         self._values: deque[T] = deque()
         self._input_error: BaseException | None = None
-        self._started = False
+
+    #: Whether a result was asked for.
+    _started = False
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -84,20 +87,37 @@ class MapIterator(Generic[T]):
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
-        timeout = -1 if self._deadline is None else max(self._deadline - time.monotonic(), 0)
-        if not self._reading.acquire(timeout=timeout):
-            raise self._timeout_error
-        self._reader = me
-        try:
-            outcome = self._read()
-        finally:
-            self._reader = None
-            self._reading.release()
+        if self._deadline is None:
+            with self._reading:
+                outcome = self._read_as(me)
+        else:
+            with Uninterrupted():
+                left = max(self._deadline - time.monotonic(), 0)
+                if not wait_in_slices(self._acquire, left):
+                    raise self._timeout_error
+                try:
+                    with Interruptible():
+                        outcome = self._read_as(me)
+                finally:
+                    self._reading.release()
         try:
             return self._deliver(outcome)
         finally:
             del outcome
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
+
+    def _acquire(self, timeout: float | None) -> bool:
+        return self._reading.acquire(timeout=-1 if timeout is None else timeout)
+
+    def _read_as(self, reader: int) -> Outcome:
+        try:
+            self._reader = reader
+            return self._read()
+        except BaseException:  # Ctrl-C: some of what was to come may be lost, so nothing may
+            self._failed()
+            raise
+        finally:
+            self._reader = None
 
     def __enter__(self) -> MapIterator[T]:
         return self

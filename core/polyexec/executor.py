@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import concurrent.futures
 import sys
+import time
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from polyexec import _exit
@@ -15,6 +16,7 @@ from polyexec._observers import Observers, task_wrapper
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.errors import RemoteTraceback
+from polyexec.interrupts import Uninterrupted
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
 from polyexec.sharing import Shared
 from polyexec.task import NO_OPTIONS, Task, TaskOptions
@@ -152,8 +154,6 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """Schedule `fn(*args, **kwargs)` and return the future of its outcome."""
         if not callable(fn):
             need_callable("submit()", fn)
-        if self._ledger.room is not None:
-            self._enter()
         return self._launch(fn, args, kwargs, NO_OPTIONS)
 
     async def asubmit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -234,8 +234,6 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         options: TaskOptions,
     ) -> Future[T]:
         need_callable("submit()", fn)
-        if self._ledger.room is not None:
-            self._enter()
         return self._launch(fn, args, kwargs, options)
 
     def _enter(self) -> None:
@@ -262,7 +260,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             if ledger.refuses():
                 raise ledger.refusal()
             await ledger.room.acquire_async()
-        return self._launch(fn, args, kwargs, options)
+        return self._launch(fn, args, kwargs, options, placed=True)
 
     def _launch(
         self,
@@ -270,13 +268,20 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: TaskOptions,
+        *,
+        placed: bool = False,
     ) -> Future[T]:
-        """Accept one task; a place in the room, where there is one, was taken for it."""
+        """Accept one task; *placed* if a place in the room was taken for it."""
         ledger = self._ledger
         task = Task(self, fn, args, kwargs, options)
         future: Future[T] = task.future
         admitted = False
         try:
+            if ledger.room is not None and not placed:
+                with Uninterrupted():
+                    self._enter()
+                    placed = True
+                future.submitted_at = time.time()
             if not ledger.begun:
                 self._begin()
             ledger.unfinished.add(task)
@@ -290,10 +295,11 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             self.accept(task)
         except BaseException as error:
             # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, is not.
-            if admitted:
-                future._end(None, error)
-            else:
-                ledger.turn_away(task)
+            with Uninterrupted():
+                if admitted:
+                    future._end(None, error)
+                else:
+                    ledger.turn_away(task, placed=placed)
             if not admitted or isinstance(error, KeyboardInterrupt):
                 raise
         return future

@@ -4,7 +4,7 @@ Most of what a tiny task costs in the standard library is its future's Condition
 Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
 the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
 until then a future is one object and one RLock. The Condition wraps that same lock, so holding
-`_condition` excludes every change of state, and notifying it wakes everyone in `result()`.
+`_condition` excludes every change of state. `result` waits by a lock of its own, as a waiter.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -29,10 +29,10 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polyexec._current import here
+from polyexec.interrupts import Interruptible, Uninterrupted
 from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from polyexec.task import Task
 
-__all__ = ["Future", "Waiter"]
+__all__ = ["Alarm", "Future", "Waiter"]
 
 T = TypeVar("T")
 
@@ -62,6 +62,27 @@ class Waiter(Protocol):
 
     def add_cancelled(self, future: concurrent.futures.Future[Any], /) -> None:
         """Take note that *future* was cancelled."""
+
+
+class Alarm:
+    """Wakes the one thread that waits for it."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def add_result(self, _: object, /) -> None:
+        """Wake it, for the future has ended."""
+        if self._lock.locked():  # a future may tell twice that it was cancelled
+            self._lock.release()
+
+    add_exception = add_cancelled = add_result
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return whether it was woken within *timeout* seconds."""
+        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
 
 
 class Future(concurrent.futures.Future[T]):
@@ -122,15 +143,16 @@ class Future(concurrent.futures.Future[T]):
         the context can't stop one.
         """
         task = self._task
-        if self._state == PENDING and (task is None or task.executor.withdraw(task)):
-            self._end_cancelled(PENDING)
-        elif (
-            running
-            and task is not None
-            and self._state == RUNNING
-            and task.executor.cancel_running(task)
-        ):
-            self._end_cancelled(PENDING, RUNNING)
+        with Uninterrupted():  # what was taken back must be told
+            if self._state == PENDING and (task is None or task.executor.withdraw(task)):
+                self._end_cancelled(PENDING)
+            elif (
+                running
+                and task is not None
+                and self._state == RUNNING
+                and task.executor.cancel_running(task)
+            ):
+                self._end_cancelled(PENDING, RUNNING)
         return self._state in _CANCELLED
 
     def _end_cancelled(self, *states: str) -> bool:
@@ -165,8 +187,8 @@ class Future(concurrent.futures.Future[T]):
         Blocks for *timeout* seconds at most, then raises `concurrent.futures.TimeoutError`.
         """
         try:
+            self._wait(timeout)
             with self._lock:
-                self._wait(timeout)
                 if self._load is not None:
                     self._unpack(self._load)
                 if self._exception is not None:
@@ -179,8 +201,8 @@ class Future(concurrent.futures.Future[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, None if it returned; blocks as `result` does."""
+        self._wait(timeout)
         with self._lock:
-            self._wait(timeout)
             if self._load is not None:
                 self._unpack(self._load)
             return self._exception
@@ -196,10 +218,17 @@ class Future(concurrent.futures.Future[T]):
         self._load = None
 
     def _wait(self, timeout: float | None) -> None:
-        """Block until the future has ended; called with the lock held."""
+        """Block until the future has ended."""
         if self._state not in _ENDED:
-            wait_in_slices(partial(self._condition.wait_for, self.done), timeout)
-            if self._state not in _ENDED:
+            # Not by the Condition: Ctrl-C may strike as that lets go of its lock.
+            alarm = Alarm()
+            self._watch(alarm)
+            try:
+                ended = wait_in_slices(alarm.wait, timeout)
+            finally:
+                if self._state not in _ENDED:
+                    self._unwatch(alarm)
+            if not ended:
                 raise FutureTimeoutError
         if self._state in _CANCELLED:
             raise CancelledError
@@ -278,8 +307,8 @@ class Future(concurrent.futures.Future[T]):
 
     def _tell(self, moment: str, *, waiters: bool) -> None:
         """Tell waiters, and those who block; called with the lock held."""
-        if waiters:
-            for waiter in self._waiters:
+        for waiter in self._waiters:
+            if waiters or type(waiter) is Alarm:
                 getattr(waiter, moment)(self)
         if self._waited is not None:
             self._waited.notify_all()
@@ -291,6 +320,10 @@ class Future(concurrent.futures.Future[T]):
                 self._waiters = [*self._waiters, waiter]
                 return
         waiter.add_cancelled(self) if self._state in _CANCELLED else waiter.add_result(self)
+
+    def _unwatch(self, waiter: Waiter) -> None:
+        with self._lock:
+            self._waiters = [other for other in self._waiters if other is not waiter]
 
     def _abandon(self, error: BaseException) -> None:
         """End with *error* in a forked child, without telling those who belong to the parent."""
@@ -333,7 +366,8 @@ class Future(concurrent.futures.Future[T]):
 
     def _call(self, callback: Callable[[Future[T]], object]) -> None:
         try:
-            callback(self)
+            with Interruptible():
+                callback(self)
         except Exception:  # the user's code, and nobody is there to catch its error
             _logger.exception("exception calling callback for %r", self)
         except BaseException as error:

@@ -12,6 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from polyexec.interrupts import strike
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,6 +35,7 @@ def wait_in_slices(wait: Callable[[float | None], T], timeout: float | None = No
         return wait(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
+        strike()
         left = SLICE if deadline is None else max(deadline - time.monotonic(), 0)
         outcome = wait(min(left, SLICE))
         if outcome or left <= 0:

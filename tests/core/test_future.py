@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import PATIENCE, IoExecutor, LateCondition, ends, fake
+from core.fakes import PATIENCE, IoExecutor, ends, fake
 from polyexec import Future
+from polyexec.future import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,10 +107,39 @@ def test_notifying_the_condition_wakes_who_waits_for_the_result(executor: Any) -
     assert future.result() == 0
 
 
-def test_a_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(executor: Any) -> None:
+def test_a_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(
+    executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     future = executor.submit(int)
-    future._waited = LateCondition(future._lock, executor.run_all)
+    wait = Alarm.wait
+
+    def wait_in_vain(alarm: Alarm, timeout: float | None) -> bool:
+        if wait(alarm, timeout and 0):
+            return True
+        executor.run_all()
+        return False
+
+    monkeypatch.setattr(Alarm, "wait", wait_in_vain)
     assert future.result() == 0
+
+
+def test_who_waits_for_a_future_that_nobody_runs_hears_that_it_was_cancelled() -> None:
+    future: polyexec.Future[int] = polyexec.Future()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(future.exception, PATIENCE)
+        while not future._waiters:
+            time.sleep(0.001)
+        future.cancel()
+        assert isinstance(waits.exception(), polyexec.CancelledError)
+    assert not future.set_running_or_notify_cancel()
+
+
+def test_waits_that_have_ended_leave_nothing_behind(executor: Any) -> None:
+    future = executor.submit(int)
+    for _ in range(3):
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(timeout=0)
+    assert not future._waiters
 
 
 def test_a_future_takes_no_second_outcome(executor: Any) -> None:

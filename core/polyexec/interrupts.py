@@ -1,0 +1,123 @@
+"""Puts Ctrl-C off for as long as it takes to change what others rely on.
+
+Python raises KeyboardInterrupt in the main thread between any two instructions. Who catches it may
+go on with the same executor, a notebook's user for one: so what it strikes must not be left half
+done, or a task is lost, and whoever waits for it hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+# `signal.signal` is the same, with enums made of what goes in and comes out: that takes six times
+# as long, and this is done for many a task.
+from _signal import SIGINT, getsignal, signal
+from _thread import get_ident
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+
+__all__ = ["Interruptible", "Uninterrupted", "strike"]
+
+_main: int | None = threading.main_thread().ident
+
+
+def _forked() -> None:
+    global _main  # noqa: PLW0603 - the thread that forked is the main one of the child
+    _main = get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+class Uninterrupted:
+    """A block of code that Ctrl-C strikes where it waits, or right behind it, and nowhere else.
+
+    Users' code in it belongs in a block of `Interruptible`. Other threads, which no signal strikes,
+    pay next to nothing.
+    """
+
+    __slots__ = ("_came", "_handler")
+
+    _came: FrameType | None
+    _handler: Callable[[int, FrameType | None], object] | None
+
+    def __enter__(self) -> None:
+        self._handler = None
+        if get_ident() == _main:
+            handler = getsignal(SIGINT)
+            # Else there is nothing that may raise, or an outer block sees to it.
+            if callable(handler) and type(getattr(handler, "__self__", None)) is not Uninterrupted:
+                self._came = None
+                self._handler = handler
+                signal(SIGINT, self._note)
+
+    def _note(self, _: int, frame: FrameType | None) -> None:
+        self._came = frame
+
+    def strike(self) -> None:
+        """Have what was put off done now."""
+        handler, came = self._handler, self._came
+        if handler is not None and came is not None:
+            self._came = None
+            handler(SIGINT, came)
+
+    @property
+    def handler(self) -> Callable[[int, FrameType | None], object] | None:
+        """What is called for Ctrl-C, else; None if that is not put off here."""
+        return self._handler
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        handler = self._handler
+        if handler is not None:
+            signal(SIGINT, handler)
+            if self._came is not None:
+                self.strike()
+
+
+class Interruptible:
+    """A block of code that Ctrl-C strikes, though it is within one that it does not."""
+
+    __slots__ = ("_outer",)
+
+    _outer: Uninterrupted | None
+
+    def __enter__(self) -> None:
+        self._outer = None
+        if get_ident() == _main:
+            outer = _block(getsignal(SIGINT))
+            if outer is not None and outer.handler is not None:
+                outer.strike()
+                self._outer = outer
+                signal(SIGINT, outer.handler)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._outer is not None:
+            signal(SIGINT, self._outer._note)
+
+
+def strike() -> None:
+    """Let Ctrl-C strike here, if that was put off; for who waits, on the main thread."""
+    block = _block(getsignal(SIGINT))
+    if block is not None:
+        block.strike()
+
+
+def _block(handler: object) -> Uninterrupted | None:
+    """Return whose handler it is, None if it is somebody else's."""
+    owner = getattr(handler, "__self__", None)
+    return owner if type(owner) is Uninterrupted else None
