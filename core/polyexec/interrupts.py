@@ -7,20 +7,24 @@ done, or a task is lost, and whoever waits for it hangs.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
-
-# `signal.signal` is the same, with enums made of what goes in and comes out: that takes six times
-# as long, and this is done for many a task.
-from _signal import SIGINT, getsignal, signal
-from _thread import get_ident
-from typing import TYPE_CHECKING
+from signal import SIGINT
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
 __all__ = ["Interruptible", "Uninterrupted", "strike"]
+
+# Those of `signal` make enums of what goes in and comes out: that takes six times as long, and this
+# is done for many a task.
+_signal: Any = importlib.import_module("_signal")
+getsignal: Callable[[int], object] = _signal.getsignal
+signal: Callable[[int, object], object] = _signal.signal
 
 _main: int | None = threading.main_thread().ident
 

@@ -75,7 +75,7 @@ def submit_and_wait(executor: polyexec.Executor) -> None:
 
 
 def submit_behind_others(executor: polyexec.Executor) -> None:
-    futures = [executor.submit(time.sleep, 0.002) for _ in range(4)]
+    futures: list[Any] = [executor.submit(time.sleep, 0.002) for _ in range(4)]
     futures.append(executor.submit(abs, -1))
 
 
