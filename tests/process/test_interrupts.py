@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +57,12 @@ def struck_at(place: int, act: Callable[[], Any]) -> str | None:
         return trace
 
     before = sys.gettrace()
-    try:
-        sys.settrace(trace)
-        act()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
+    with suppress(KeyboardInterrupt):
+        try:
+            sys.settrace(trace)
+            act()
+        finally:
+            sys.settrace(before)
     return struck
 
 
