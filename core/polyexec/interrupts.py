@@ -58,7 +58,10 @@ class Uninterrupted:
             if callable(handler) and type(getattr(handler, "__self__", None)) is not Uninterrupted:
                 self._came = None
                 self._handler = handler
-                signal(SIGINT, self._note)
+                try:
+                    signal(SIGINT, self._note)
+                except ValueError:  # this interpreter, one of several, has no signals
+                    self._handler = None
 
     def _note(self, _: int, frame: FrameType | None) -> None:
         self._came = frame
