@@ -11,6 +11,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
+from polyexec.interrupts import Uninterrupted
 from polyexec.serialization import LARGE, are_plain, dumps_parts
 from polyexec.sharing import Shared, references
 from polyexec_process._holdings import reference
@@ -112,7 +113,7 @@ class Packer:
         if not _is_constant(obj):
             return None
         key = id(obj)
-        with self._lock:
+        with self._lock, Uninterrupted():
             known = self._constants.pop(key, None)
             if known is None:
                 known = (self._blob(obj), len(obj))

@@ -111,7 +111,7 @@ class Registry:
         with self._lock:
             self._load_observers()
             backend = self._backends.get(name) or self._load_backend(name)
-            others = [other for other in self._manager.get_plugins() if other is not backend]
+            others = self._manager.get_plugins() - {backend}
         create = self._manager.subset_hook_caller("polyexec_create_context", others)
         try:
             context = create(name=name, options=options)
@@ -203,9 +203,12 @@ class Registry:
             if self._observers_loaded:
                 return
             self._observers_loaded = True
-            for source in entry_points(group=PLUGINS):
-                if not self._is_blocked(source):
-                    self._load_observer(source)
+            self._load_each_observer()
+
+    def _load_each_observer(self) -> None:
+        for source in entry_points(group=PLUGINS):
+            if not self._is_blocked(source):
+                self._load_observer(source)
 
     def _load_observer(self, source: EntryPoint) -> None:
         # Backends and observers share pluggy's names, so these carry their group.
@@ -225,7 +228,7 @@ class Registry:
             warnings.warn(
                 f"plugin {source.name!r} of {owner} is ignored: {reason}",
                 PolyexecWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _refuse_wrappers(self, observer: object) -> None:

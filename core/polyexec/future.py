@@ -323,7 +323,11 @@ class Future(concurrent.futures.Future[T]):
 
     def _unwatch(self, waiter: Waiter) -> None:
         with self._lock:
-            self._waiters = [other for other in self._waiters if other is not waiter]
+            # Without a loop here: where Ctrl-C strikes as one goes on, the lock may not be let go.
+            if waiter in self._waiters:
+                waiters = list(self._waiters)
+                waiters.remove(waiter)
+                self._waiters = waiters
 
     def _abandon(self, error: BaseException) -> None:
         """End with *error* in a forked child, without telling those who belong to the parent."""

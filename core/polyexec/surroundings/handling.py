@@ -96,9 +96,15 @@ class Handling:
 
     def join(self) -> None:
         """Return once all calls have returned, or one is stuck; at once within a call."""
-        with self._changed:
-            while self._thread not in (None, threading.current_thread()) and not self.stuck:
-                self._changed.wait(_GLANCE)
+        while self._is_others:
+            with self._changed:
+                if self._is_others:
+                    self._changed.wait(_GLANCE)
+
+    @property
+    def _is_others(self) -> bool:
+        """Whether another thread is within a call, which may return."""
+        return self._thread not in (None, threading.current_thread()) and not self.stuck
 
 
 def _call(call: Callable[[], object]) -> None:
