@@ -4,7 +4,8 @@ Most of what a tiny task costs in the standard library is its future's Condition
 Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
 the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
 until then a future is one object and one RLock. The Condition wraps that same lock, so holding
-`_condition` excludes every change of state. `result` waits by a lock of its own, as a waiter.
+`_condition` excludes every change of state, and notifying it wakes everyone in `result()`, though
+those wait by a lock of their own: Ctrl-C may strike as a Condition lets go of its.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -20,6 +21,7 @@ import concurrent.futures
 import logging
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError  # a class of its own on 3.10
 from concurrent.futures._base import (
@@ -29,6 +31,7 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polyexec._current import here
@@ -85,6 +88,20 @@ class Alarm:
         return self._lock.acquire(timeout=-1 if timeout is None else timeout)
 
 
+class _Condition(threading.Condition):
+    """A future's, which wakes those as well who wait for the outcome."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        super().__init__(future._lock)
+        self._future = weakref.ref(future)
+
+    def notify(self, n: int = 1) -> None:
+        super().notify(n)
+        future = self._future()
+        if future is not None:
+            future._ring()
+
+
 class Future(concurrent.futures.Future[T]):
     """The outcome of a task: everything the standard library's future does, and more.
 
@@ -124,7 +141,7 @@ class Future(concurrent.futures.Future[T]):
                 condition = self._waited
                 if condition is None:
                     self._waiters = list(self._waiters)
-                    condition = self._waited = threading.Condition(self._lock)
+                    condition = self._waited = _Condition(self)
                 return condition
 
     def __repr__(self) -> str:
@@ -220,11 +237,10 @@ class Future(concurrent.futures.Future[T]):
     def _wait(self, timeout: float | None) -> None:
         """Block until the future has ended."""
         if self._state not in _ENDED:
-            # Not by the Condition: Ctrl-C may strike as that lets go of its lock.
             alarm = Alarm()
             self._watch(alarm)
             try:
-                ended = wait_in_slices(alarm.wait, timeout)
+                ended = wait_in_slices(partial(self._ends, alarm), timeout)
             finally:
                 if self._state not in _ENDED:
                     self._unwatch(alarm)
@@ -232,6 +248,15 @@ class Future(concurrent.futures.Future[T]):
                 raise FutureTimeoutError
         if self._state in _CANCELLED:
             raise CancelledError
+
+    def _ends(self, alarm: Alarm, timeout: float | None) -> bool:
+        """Return whether it ends within *timeout* seconds; *alarm* may ring for nothing."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._state not in _ENDED:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            if not alarm.wait(left):
+                return self._state in _ENDED
+        return True
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call *fn* with this future when it ends, at once if it has."""
@@ -312,6 +337,12 @@ class Future(concurrent.futures.Future[T]):
                 getattr(waiter, moment)(self)
         if self._waited is not None:
             self._waited.notify_all()
+
+    def _ring(self) -> None:
+        """Wake those who wait for the outcome, to look again; called with the lock held."""
+        for waiter in self._waiters:
+            if type(waiter) is Alarm:
+                waiter.add_result(self)
 
     def _watch(self, waiter: Waiter) -> None:
         """Have *waiter* told when this future ends, at once if it has."""

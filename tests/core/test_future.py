@@ -98,13 +98,18 @@ def test_all_who_wait_for_a_result_are_woken(executor: Any) -> None:
         assert [wait.result() for wait in waits] == [0, 0, 0]
 
 
-def test_notifying_the_condition_wakes_who_waits_for_the_result(executor: Any) -> None:
-    future = executor.submit(int)
-    with future._condition:
-        future._condition.notify_all()
-        assert future._condition is future._waited
-    executor.run_all()
-    assert future.result() == 0
+def test_notifying_the_condition_wakes_who_waits_for_the_result() -> None:
+    future: polyexec.Future[int] = polyexec.Future()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(future.result, PATIENCE)
+        while not future._waiters:
+            time.sleep(0.001)
+        with future._condition:
+            future._condition.notify_all()  # for nothing
+        with future._condition:
+            future._state, future._result = "FINISHED", 3
+            future._condition.notify_all()
+        assert waits.result() == 3
 
 
 def test_a_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(
