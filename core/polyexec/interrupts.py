@@ -29,15 +29,6 @@ signal: Callable[[int, object], object] = _signal.signal
 _main: int | None = threading.main_thread().ident
 
 
-def _forked() -> None:
-    global _main  # noqa: PLW0603 - the thread that forked is the main one of the child
-    _main = get_ident()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
 class Uninterrupted:
     """A block of code that Ctrl-C strikes where it waits, or right behind it, and nowhere else.
 
@@ -128,3 +119,16 @@ def _block(handler: object) -> Uninterrupted | None:
     """Return whose handler it is, None if it is somebody else's."""
     owner = getattr(handler, "__self__", None)
     return owner if type(owner) is Uninterrupted else None
+
+
+def _forked() -> None:
+    """Have Ctrl-C as it was, in a child that was forked while it was put off."""
+    global _main  # noqa: PLW0603 - the thread that forked is the main one of the child
+    _main = get_ident()
+    block = _block(getsignal(SIGINT))
+    if block is not None:
+        signal(SIGINT, block.handler)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -179,3 +180,11 @@ def test_another_thread_changes_no_handler() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+def test_a_child_that_is_forked_within_such_a_block_has_ctrl_c_as_it_was() -> None:
+    with Uninterrupted():
+        pid = os.fork()
+        if not pid:
+            os._exit(signal.getsignal(signal.SIGINT) is not signal.default_int_handler)
+    assert os.waitpid(pid, 0)[1] == 0
