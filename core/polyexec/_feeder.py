@@ -118,10 +118,6 @@ class Feeder:
                 try:
                     with Interruptible():
                         self._pull_on()
-                except BaseException:  # Ctrl-C, which may have cost us what was pulled last
-                    self.error = _DroppedError()
-                    self._exhaust()
-                    raise
                 finally:
                     here.feeding = outer
                     self._pulling.release()

@@ -113,9 +113,6 @@ class MapIterator(Generic[T]):
         try:
             self._reader = reader
             return self._read()
-        except BaseException:  # Ctrl-C: some of what was to come may be lost, so nothing may
-            self._failed()
-            raise
         finally:
             self._reader = None
 
