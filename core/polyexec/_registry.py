@@ -206,6 +206,7 @@ class Registry:
             self._load_each_observer()
 
     def _load_each_observer(self) -> None:
+        # Not within the lock's own function: Ctrl-C as a loop goes on there may leave it held.
         for source in entry_points(group=PLUGINS):
             if not self._is_blocked(source):
                 self._load_observer(source)

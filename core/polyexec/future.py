@@ -332,9 +332,11 @@ class Future(concurrent.futures.Future[T]):
 
     def _tell(self, moment: str, *, waiters: bool) -> None:
         """Tell waiters, and those who block; called with the lock held."""
-        for waiter in self._waiters:
-            if waiters or type(waiter) is Alarm:
+        if waiters:
+            for waiter in self._waiters:
                 getattr(waiter, moment)(self)
+        else:
+            self._ring()
         if self._waited is not None:
             self._waited.notify_all()
 

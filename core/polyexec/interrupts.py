@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 __all__ = ["Interruptible", "Uninterrupted", "strike"]
 
@@ -46,7 +46,7 @@ class Uninterrupted:
         if get_ident() == _main:
             handler = getsignal(SIGINT)
             # Else there is nothing that may raise, or an outer block sees to it.
-            if callable(handler) and type(getattr(handler, "__self__", None)) is not Uninterrupted:
+            if callable(handler) and _block(handler) is None:
                 self._came = None
                 self._handler = handler
                 try:
@@ -69,17 +69,11 @@ class Uninterrupted:
         """What is called for Ctrl-C, else; None if that is not put off here."""
         return self._handler
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         handler = self._handler
         if handler is not None:
             signal(SIGINT, handler)
-            if self._came is not None:
-                self.strike()
+            self.strike()
 
 
 class Interruptible:
@@ -93,17 +87,12 @@ class Interruptible:
         self._outer = None
         if get_ident() == _main:
             outer = _block(getsignal(SIGINT))
-            if outer is not None and outer.handler is not None:
+            if outer is not None:
                 outer.strike()
                 self._outer = outer
                 signal(SIGINT, outer.handler)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._outer is not None:
             signal(SIGINT, self._outer._note)
 

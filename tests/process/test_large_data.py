@@ -161,10 +161,9 @@ def test_a_shared_object_is_sent_once_and_can_be_read_only(context: Context) -> 
 def test_workers_share_the_memory_of_a_shared_array(context: Context) -> None:
     with context.Executor(2) as executor:
         handle = executor.share(ramp(MEGABYTE))
-        found: dict[int, set[str]] = {}
-        while len(found) < 2:  # for one may be born when the other has done all
-            futures = [executor.submit(large.memory_of, handle) for _ in range(100)]
-            found.update(future.result() for future in futures)
+        futures = [executor.submit(large.memory_of, handle) for _ in range(100)]
+        found = dict(future.result() for future in futures)
+        assert len(found) == 2
         assert set.intersection(*found.values())
 
 
