@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import mmap
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.scheduling import LOST as NODE_LOST
 from polyexec_process.engine import Lost
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from polyexec_zmq._bulk import Incoming
 
 logger = logging.getLogger("polyexec")
+
+#: From how many bytes on memory is worth asking the system for, in pages of a size of their own.
+_LARGE: Final = 4 << 20
 
 
 class Delivery:
@@ -126,4 +131,17 @@ def _lost(why: str, host: str | None = None) -> Lost:
 
 
 def _room(sizes: list[int]) -> list[memoryview]:
-    return [memoryview(bytearray(size)) for size in sizes]
+    return [memoryview(_memory(size) if size >= _LARGE else bytearray(size)) for size in sizes]
+
+
+def _memory(size: int) -> mmap.mmap:
+    """Return new memory of *size* bytes, none of which is touched yet.
+
+    A bytearray is filled with zeros before anything can be asked for, and costs a page fault for
+    every 4 KB; with both, the receipt of 64 MB takes a tenth longer.
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # this kernel has none
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

@@ -81,7 +81,13 @@ class Alarm:
         if self._lock.locked():  # a future may tell twice that it was cancelled
             self._lock.release()
 
-    add_exception = add_cancelled = add_result
+    def add_exception(self, future: object, /) -> None:
+        """Wake it, as above."""
+        self.add_result(future)
+
+    def add_cancelled(self, future: object, /) -> None:
+        """Wake it, as above."""
+        self.add_result(future)
 
     def wait(self, timeout: float | None) -> bool:
         """Return whether it was woken within *timeout* seconds."""

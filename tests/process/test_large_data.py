@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import polyexec
+from polyexec.testing._gate import Gate, pass_gate
 from process import large
 
 if TYPE_CHECKING:
@@ -159,9 +161,13 @@ def test_a_shared_object_is_sent_once_and_can_be_read_only(context: Context) -> 
 
 
 def test_workers_share_the_memory_of_a_shared_array(context: Context) -> None:
-    with context.Executor(2) as executor:
+    gate = Gate(60)
+    prepare = {"initializer": pass_gate, "initargs": (gate.address,)}
+    with closing(gate), context.Executor(2, **prepare) as executor:
         handle = executor.share(ramp(MEGABYTE))
         futures = [executor.submit(large.memory_of, handle) for _ in range(100)]
+        gate.await_arrivals(2)  # or one might do all before the other is there
+        gate.open()
         found = dict(future.result() for future in futures)
         assert len(found) == 2
         assert set.intersection(*found.values())

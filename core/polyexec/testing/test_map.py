@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,14 @@ def test_map_takes_an_endless_input(executor: Executor, patiently: Callable[...,
 
 
 def test_map_pulls_a_bounded_distance_ahead(
-    executor: Executor, patiently: Callable[..., Any]
+    executor: Executor, gate: Gate, patiently: Callable[..., Any]
 ) -> None:
+    # Both workers are there then: while one is still being born that has the first item, the other
+    # goes on.
+    futures = [executor.submit(tasks.pass_gate, gate.address) for _ in range(2)]
+    gate.await_arrivals(2)
+    gate.open()
+    patiently(concurrent.futures.wait, futures)
     pulled = 0
 
     def inputs() -> Iterator[int]:
@@ -52,9 +59,6 @@ def test_map_pulls_a_bounded_distance_ahead(
             pulled += 1
             yield number
 
-    # All workers are there then: while one is still being born that has the first item, the others
-    # may go on.
-    patiently(list, executor.map(tasks.square, range(200), chunksize=1))
     results = executor.map(tasks.square, inputs())
     patiently(next, results)
     assert pulled < 5_000
