@@ -49,6 +49,7 @@ from polyexec_process._frames import (
     VALUE,
 )
 from polyexec_process._holdings import Holdings
+from polyexec_process._lookout import Lookout
 from polyexec_process._readbuffer import ReadBuffer
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Worker:
         self._initializer = initializer
         self._buffer = b""
         self._reading = ReadBuffer()
+        self._lookout = Lookout(ends.jobs)
         self._functions: dict[int, Callable[..., Any]] = {}
         self._holdings = Holdings(ends.rights)
         self._running = False
@@ -119,6 +121,8 @@ class Worker:
         buffer = self._buffer
         if len(buffer) < MESSAGE.size:
             _flush()
+            if not buffer:
+                self._lookout.wait()
             buffer = self._fill(buffer, MESSAGE.size)
         length, kind, count = MESSAGE.unpack_from(buffer)
         if len(buffer) < length:

@@ -108,7 +108,8 @@ def test_errors_of_tasks_are_errors_of_cells(notebook: Notebook) -> None:
 def test_a_task_that_prints_ends_all_the_same(notebook: Notebook) -> None:
     notebook.run("def work(number):\n    print('printed', flush=True)\n    return number")
     notebook.run("executor = context.Executor(2)")
-    assert notebook.run("sum(executor.map(work, range(100)))").endswith("4950")
+    # What forked tasks print the kernel shows by a thread of its own, maybe after the result.
+    assert "4950" in notebook.run("sum(executor.map(work, range(100)))")
 
 
 def test_an_interrupted_cell_leaves_a_kernel_that_works(notebook: Notebook) -> None:
