@@ -12,6 +12,8 @@ import select
 import time
 from typing import Final
 
+from polyexec.cpus import allowed_cpus
+
 #: For how many seconds it keeps looking; and how many seconds the wait before took, at most.
 _LOOK: Final = 200e-6
 _SHORT: Final = 400e-6
@@ -27,7 +29,7 @@ class Lookout:
         poller.register(fd, select.POLLIN)
         self._poll = poller.poll
         #: Whether who gives jobs can go on meanwhile.
-        self._apart = _processors() > 1
+        self._apart = allowed_cpus() > 1
         self._was_short = False
         #: How many looks in a row were in vain, and how many waits are to pass until the next.
         self._vain = 0
@@ -56,10 +58,3 @@ class Lookout:
                 return True
             os.sched_yield()  # to who shares this processor, who may be the one that is waited for
         return False
-
-
-def _processors() -> int:
-    """Return how many this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

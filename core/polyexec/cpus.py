@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["cgroup_quota", "limit_cpus", "usable_cpus"]
+__all__ = ["allowed_cpus", "cgroup_quota", "limit_cpus", "usable_cpus"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -22,7 +22,7 @@ def usable_cpus() -> int:
 
     In a worker that is its share of its executor's, so that nested executors do not multiply.
     """
-    count = _allowed_by_affinity()
+    count = allowed_cpus()
     quota = cgroup_quota(_MEMBERSHIP, _CGROUPS)
     if quota is not None:
         count = min(count, quota)
@@ -37,7 +37,8 @@ def limit_cpus(share: int) -> None:
     _share = share
 
 
-def _allowed_by_affinity() -> int:
+def allowed_cpus() -> int:
+    """Return the number of CPUs that this process may run on, by its affinity."""
     if hasattr(os, "process_cpu_count"):  # heeds -X cpu_count as well
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

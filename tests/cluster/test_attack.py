@@ -10,6 +10,8 @@ import pickle
 import random
 import socket
 import struct
+import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +176,60 @@ def test_a_scanner_of_ports_is_ignored(commands: Commands, head: Command) -> Non
         for _ in range(20):
             with socket.create_connection(_address(commands)) as sock:
                 sock.sendall(data)
+    assert _size(head) - before < GROWTH
+
+
+class Tape:
+    """Takes a connection for *target*, passes it on, and keeps what is said to that."""
+
+    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+        self.said = b""
+        self._listener = listener
+        self._target = target
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        near, _ = self._listener.accept()
+        with near, socket.create_connection(self._target) as far:
+            threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
+            while data := near.recv(1 << 16):
+                self.said += data
+                far.sendall(data)
+
+    @staticmethod
+    def _answer(far: socket.socket, near: socket.socket) -> None:
+        with suppress(OSError):  # either has left
+            while data := far.recv(1 << 16):
+                near.sendall(data)
+
+
+@pytest.mark.usefixtures("executor")
+def test_what_a_member_has_said_lets_in_nobody_who_says_it_again(
+    commands: Commands, head: Command
+) -> None:
+    ran = commands.folder / "ran"
+    ran.mkdir()
+    file = commands.folder / "taped.json"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        tape = Tape(listener, _address(commands))
+        taped = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        file.touch(mode=0o600)
+        file.write_text(commands.connection_file.read_text().replace(commands.address, taped))
+        with commands.context(file) as context, context.Executor(1) as executor:
+            executor.submit(tempfile.mkdtemp, dir=str(ran)).result(PATIENCE)
+    assert len(tape.said) > 1000
+    before = _size(head)
+    for _ in range(20):
+        address = _address(commands)
+        # It may be cut off before all is said.
+        with socket.create_connection(address, PATIENCE) as sock, suppress(ConnectionError):
+            sock.sendall(tape.said)
+            while sock.recv(1 << 16):
+                pass
+    status = commands.status()
+    assert len(status["clients"]) == 1
+    assert not status["malformed"]
+    assert len(list(ran.iterdir())) == 1
     assert _size(head) - before < GROWTH
 
 

@@ -15,6 +15,7 @@ from cluster.commands import until
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._loop import HeadLoop
 from polyexec_zmq._state import new_key_pair
+from ports import free_port
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,9 +31,7 @@ TIMEOUT = "3"
 @pytest.fixture
 def closed_port() -> int:
     """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    return free_port()
 
 
 @pytest.fixture

@@ -77,6 +77,18 @@ def test_a_program_that_is_cut_off_for_a_while_goes_on_afterwards(company: Compa
     flowed_well(company, client, 200)
 
 
+def test_a_cut_of_a_minute_costs_what_a_node_had_begun_and_nothing_else(company: Company) -> None:
+    client = started(company, tasks=400, seconds=0.2, retries=3)
+    far = company.net.hosts["b"]
+    far.cable(plugged=False)
+    pause = company.client("pause", seconds=60, options={})
+    assert pause.line(2 * PATIENCE) == "over"
+    far.cable(plugged=True)
+    company.await_nodes("a", "b")
+    assert json.loads(client.line(2 * PATIENCE)) == {"wrong": [], "ends": [[1, 400]]}
+    assert Counter(company.notes("delivered")) == Counter(map(str, range(400)))
+
+
 def test_a_program_that_was_given_up_hears_so_and_goes_on(company: Company) -> None:
     client = started(company, "hold", tasks=4, retries=0)
     workers = {int(line.split()[2]) for line in company.notes()}

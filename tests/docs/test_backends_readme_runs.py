@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 import pytest
 
 from polyexec_zmq._cli import COMMANDS
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "backends" / "README.md").read_text(encoding="utf-8")
@@ -34,11 +34,9 @@ srun() { exec "$@"; }
 
 def _shell(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run *code* in a folder, with a port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "-c", ELSEWHERE + code.replace("5555", str(port))],
+        ["bash", "-c", ELSEWHERE + code.replace("5555", str(free_port()))],
         cwd=folder,
         env={**os.environ, "PATH": path, "XDG_STATE_HOME": str(folder), "SLURM_JOB_ID": "7"},
         stdin=subprocess.DEVNULL,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,8 +79,7 @@ def test_the_second_command_is_the_one_that_ci_runs() -> None:
 def test_a_shell_block_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     leaves_files = "--connection-file" in block
     # Its port may be taken here, for the tests of another Python run just then.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        block = block.replace("5557", str(server.getsockname()[1]))
+    block = block.replace("5557", str(free_port()))
     # What a block that fails has left running would keep us waiting.
     block = f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nset -e\n{block}"
     run = _shell(block, tmp_path if leaves_files else ROOT)

@@ -24,7 +24,7 @@ class Pipe:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.now = self.comes = 0.0
-        self.looks = self.waits = 0
+        self.looks = 0
 
     def clock(self) -> float:
         self.now += TICK
@@ -54,9 +54,15 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
 
 
 @pytest.fixture
-def lookout(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return one that has a processor for itself."""
-    monkeypatch.setattr(_lookout, "_processors", lambda: 2)
+def cpus() -> int:
+    """Return on how many CPUs a worker may run."""
+    return 2
+
+
+@pytest.fixture
+def lookout(pipe: Pipe, cpus: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a lookout for *pipe*."""
+    monkeypatch.setattr(_lookout, "allowed_cpus", lambda: cpus)
     reading, writing = os.pipe()
     lookout = _lookout.Lookout(reading)
     lookout._poll = pipe.poll  # type: ignore[assignment]
@@ -83,15 +89,10 @@ def test_in_vain_it_looks_ever_more_seldom_and_again_once_it_pays(pipe: Pipe, lo
     assert pipe.wait_often(lookout, 100) >= 100
 
 
-def test_with_one_processor_it_sleeps(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lookout, "_processors", lambda: 1)
-    reading, writing = os.pipe()
-    lookout = _lookout.Lookout(reading)
-    lookout._poll = pipe.poll  # type: ignore[assignment]
+@pytest.mark.parametrize("cpus", [1])
+def test_with_one_processor_it_sleeps(pipe: Pipe, lookout: Any) -> None:
     pipe.seconds = 50e-6
     assert pipe.wait_often(lookout, 100) == 0
-    os.close(reading)
-    os.close(writing)
 
 
 def test_it_ends_when_something_comes_or_the_other_end_is_closed() -> None:
