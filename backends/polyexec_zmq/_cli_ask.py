@@ -98,8 +98,10 @@ def _table(status: dict[str, Any]) -> str:
     if channels is not None:
         megabytes = channels["bytes"] / 1e6
         parts += ["", f"channels: {channels['open']}, MB through them: {megabytes:,.1f}"]
-    if status["refused"] or status["malformed"]:
-        parts += ["", f"refused: {status['refused']}, malformed letters: {status['malformed']}"]
+    if status["refused"] or status["turned_away"] or status["malformed"]:
+        turned_away = f"connections turned away: {status['turned_away']}"
+        malformed = f"malformed letters: {status['malformed']}"
+        parts += ["", f"members refused: {status['refused']}, {turned_away}, {malformed}"]
     console = Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDE, no_color=True)
     with console.capture() as captured:
         console.print(*parts, sep="\n", markup=False, highlight=False)

@@ -5,6 +5,7 @@ ZeroMQ asks for each connection (see `_zap`):
     a member                libzmq, in the head's process          Doorkeeper, in the head's loop
     its key, proven    ->   has somebody this public key?     ->   is it on the list now?
                        <-   connected, or cut off             <-   200 with a User-Id, or 400
+    anything else      ->   cut off                           ->   counted (see `_strangers`)
 
 A connection that is open outlives its key's removal from the list, for ZeroMQ can't end it; so the
 list is asked again as somebody joins.
@@ -20,9 +21,11 @@ import zmq
 
 from polyexec_zmq import _zap
 from polyexec_zmq._state import read_public_keys
+from polyexec_zmq._strangers import Strangers
+from polyexec_zmq._tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
     from polyexec_zmq._state import KeyPair
@@ -31,7 +34,7 @@ logger = logging.getLogger("polyexec.head")
 
 #: How many questions are answered before something else is seen to.
 _SOME: Final = 64
-#: How many seconds pass between looks at the list, and between lines about who is refused.
+#: How many seconds pass between looks at the list.
 _PAUSE: Final = 1.0
 #: For how long, in nanoseconds, a second change to a folder may bear the time of the first.
 _SAME_TIME: Final = 2_000_000_000
@@ -44,8 +47,6 @@ class Doorkeeper:
     name may have another key later.
     """
 
-    sock: zmq.Socket[bytes]
-
     def __init__(self, folder: Path, keys: KeyPair) -> None:
         self._folder = folder
         self._keys = keys
@@ -53,22 +54,42 @@ class Doorkeeper:
         self._names: dict[str, str] = {}
         self._removed: set[str] = set()
         self._looks_at = 0.0
-        self._refused = 0
-        self._speaks_at = 0.0
+        self._unlisted = Tally(logger)
+        self._unproven = Tally(logger)
         self._read()
 
     def guard(self, sock: zmq.Socket[Any], context: zmq.Context[Any]) -> None:
         """Have nobody connect to *sock*, which is not bound yet, but who is let in."""
-        self.sock = context.socket(zmq.ROUTER)
-        self.sock.linger = 0
-        self.sock.bind(_zap.ADDRESS)
+        self._sock: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+        self._sock.linger = 0
+        self._sock.bind(_zap.ADDRESS)
         _zap.guard(sock, self._keys.public.encode(), self._keys.secret.encode())
+        self._strangers = Strangers(sock, context)
 
-    def answer(self) -> None:
-        """Answer the questions that have come."""
+    def register(self, poller: zmq.Poller) -> None:
+        """Have *poller* wait for what there is to see to."""
+        for each in (self._sock, self._strangers.sock):
+            poller.register(each, zmq.POLLIN)
+
+    def see_to(self, events: Container[Any]) -> None:
+        """See to what has come: a poller's *events*."""
+        if self._sock in events:
+            self._answer_some()
+        if self._strangers.sock in events and (count := self._strangers.read()):
+            self._unproven.add(
+                "refused a connection: it brought no proof of a key (%d such ones so far)",
+                times=count,
+            )
+
+    @property
+    def turned_away(self) -> int:
+        """How many connections were refused."""
+        return self._unlisted.count + self._unproven.count
+
+    def _answer_some(self) -> None:
         for _ in range(_SOME):
             try:
-                frames = self.sock.recv_multipart(zmq.NOBLOCK)
+                frames = self._sock.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._answer(frames)
@@ -76,22 +97,13 @@ class Doorkeeper:
     def _answer(self, frames: list[bytes]) -> None:
         key = _zap.key_of(frames)
         if key is None or self._name(key) is None:
-            self._note_refusal(frames)
-            key = None
-        self.sock.send_multipart(_zap.answer(frames, key))
-
-    def _note_refusal(self, frames: list[bytes]) -> None:
-        """Log who was refused, though not as often as somebody may wish to try."""
-        self._refused += 1
-        now = time.monotonic()
-        if now >= self._speaks_at:
-            self._speaks_at = now + _PAUSE
             where = frames[5].decode("ascii", "replace") if len(frames) > 5 else "?"  # noqa: PLR2004 - its place
-            logger.warning(
-                "refused a connection from %s: its key is not on the list (%d refused so far)",
+            self._unlisted.add(
+                "refused a connection from %s: its key is not on the list (%d such ones so far)",
                 where,
-                self._refused,
             )
+            key = None
+        self._sock.send_multipart(_zap.answer(frames, key))
 
     def name_of(self, frame: zmq.Frame) -> str | None:
         """Return the name of the key that the sender of *frame* has proven to have.
@@ -116,8 +128,9 @@ class Doorkeeper:
         return removed
 
     def close(self) -> None:
-        """Close the socket."""
-        self.sock.close()
+        """Close the sockets."""
+        self._strangers.close()
+        self._sock.close()
 
     def _name(self, key: str) -> str | None:
         self._read()

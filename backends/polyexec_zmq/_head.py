@@ -23,6 +23,7 @@ from polyexec_zmq._members import HeadMember
 from polyexec_zmq._placing import Placing
 from polyexec_zmq._rate import Rate
 from polyexec_zmq._succession import Succession
+from polyexec_zmq._tally import Tally
 from polyexec_zmq._versions import difference
 from polyexec_zmq._work import Work
 
@@ -70,8 +71,9 @@ class Head:
         #: The processes that need not give signs of life, for whoever drives this watches them.
         self.watched: set[int] = set()
         self.refused: int = 0
-        self.malformed: int = 0
-        self._complains_at = 0.0
+        #: How many connections were refused before anybody said anything.
+        self.turned_away: int = 0
+        self.malformed: Tally = Tally(logger)
         self.rate: Rate = Rate()
         self._done_before = 0
         self._looked: float = 0.0
@@ -101,22 +103,12 @@ class Head:
             else:
                 self._take(member, kind, peer, number, frames)
         except MALFORMED as error:
-            self._note_malformed(member, error, now)
-        return None
-
-    def _note_malformed(self, member: HeadMember | None, error: Exception, now: float) -> None:
-        """Log that a letter was dropped, though not as often as somebody may send such ones."""
-        self.malformed += 1
-        if now >= self._complains_at:
-            self._complains_at = now + 1.0
-            who = "a stranger" if member is None else f"{member.role} {member.name}"
-            reason = f"{type(error).__name__}: {error}"[:200]
-            logger.warning(
-                "a letter of %s makes no sense, and is dropped (%d so far): %s",
-                who,
-                self.malformed,
-                reason,
+            self.malformed.add(
+                "a letter of %s makes no sense, and is dropped: %s (%d so far)",
+                "a stranger" if member is None else f"{member.role} {member.name}",
+                f"{type(error).__name__}: {error}"[:200],
             )
+        return None
 
     def _relay(
         self, member: HeadMember, kind: int, peer: int, number: int, frames: list[Any]

@@ -79,7 +79,7 @@ class HeadLoop:
         self.house: House = House(self)
         self._looks_at = 0.0
         if doorkeeper is not None:
-            self.poller.register(doorkeeper.sock, zmq.POLLIN)
+            doorkeeper.register(self.poller)
 
     def watch(self, fd: int, call: Callable[[], bool]) -> None:
         """Have *call* called when there is something on *fd*; it returns whether to go on."""
@@ -100,8 +100,8 @@ class HeadLoop:
                 wait = min(wait, _AGAIN)
             events = dict(self.poller.poll(max(int(wait * 1000), 1)))
             if self._doorkeeper is not None:
-                if self._doorkeeper.sock in events:
-                    self._doorkeeper.answer()
+                self._doorkeeper.see_to(events)
+                head.turned_away = self._doorkeeper.turned_away
                 head.revoke(self._doorkeeper.revoked())
             if self._sock in events:
                 self._read()

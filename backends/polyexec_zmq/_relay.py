@@ -25,6 +25,7 @@ import time
 from typing import Final
 
 from polyexec import ClusterError
+from polyexec_zmq._tally import Tally
 
 logger = logging.getLogger("polyexec.head")
 
@@ -118,6 +119,7 @@ class Relay:
         self._gone: set[_Channel] = set()
         self._ends: set[_End] = set()
         self._strangers = 0
+        self._refused = Tally(logger)
         self._most = most_channels(2)
         #: How many bytes it has passed on.
         self.passed: int = 0
@@ -163,6 +165,11 @@ class Relay:
         """How many channels there are."""
         with self._lock:
             return sum(len(channel.ends) > 1 for channel in self._channels)
+
+    @property
+    def turned_away(self) -> int:
+        """How many connections were refused."""
+        return self._refused.count
 
     def close(self) -> None:
         """End, with all channels."""
@@ -229,6 +236,7 @@ class Relay:
             return
         if self._strangers >= _MOST_STRANGERS:
             sock.close()
+            self._note_refusal()
             return
         end = _End(sock, time.monotonic())
         self._ends.add(end)
@@ -329,6 +337,8 @@ class Relay:
         end.sock.close()
         if end.channel is None:
             self._strangers -= 1
+            if not self._closing:
+                self._note_refusal()
             return
         with self._lock:
             self._channels.discard(end.channel)
@@ -336,3 +346,9 @@ class Relay:
                 del self._expected[number]
         for other in end.channel.ends:
             self._close(other)
+
+    def _note_refusal(self) -> None:
+        self._refused.add(
+            "the relay refused a connection: it named no channel that is expected "
+            "(%d such ones so far)"
+        )

@@ -65,7 +65,7 @@ class Drive:
         self._put(_CLIENT, wire.OPEN, 0, wire.to_json(_SPEC), b"")
         self._put(_CLIENT, wire.FUNCTION, 0, wire.COUNT.pack(_KIND), b"function")
         self.turn()
-        assert not self.head.malformed, "a letter that was made by hand makes no sense"
+        assert not self.head.malformed.count, "a letter that was made by hand makes no sense"
 
     def _join(self, member: int, **what: Any) -> None:
         hello = {"member": member, "incarnation": None, "pid": 0, "stations": [], **what}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -194,6 +195,8 @@ class Door:
         self.sock = self.context.socket(zmq.ROUTER)
         self.keeper.guard(self.sock, self.context)
         port = self.sock.bind_to_random_port("tcp://127.0.0.1")
+        self._poller = zmq.Poller()
+        self.keeper.register(self._poller)
         self.address = f"tcp://127.0.0.1:{port}"
 
     def ask(self, *frames: bytes) -> list[bytes]:
@@ -203,9 +206,14 @@ class Door:
             sock.rcvtimeo = 10_000
             sock.connect("inproc://zeromq.zap.01")
             sock.send_multipart(frames)
-            assert self.keeper.sock.poll(10_000)
-            self.keeper.answer()
+            self.see_to()
             return sock.recv_multipart()
+
+    def see_to(self) -> None:
+        """Wait for something to come, and have it seen to."""
+        events = dict(self._poller.poll(10_000))
+        assert events
+        self.keeper.see_to(events)
 
 
 @pytest.fixture
@@ -271,6 +279,20 @@ def test_a_revoked_key_is_told_of_once(state: StateFolder, door: Door) -> None:
     assert door.ask(*_question(public))[2] == b"400"
     assert set(door.keeper.revoked()) == {"alice"}
     assert set(door.keeper.revoked()) == set()
+
+
+def test_who_brings_no_proof_is_counted_and_logged_seldom(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = ("127.0.0.1", int(door.address.rpartition(":")[2]))
+    for data in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64) * 100:
+        with socket.create_connection(address) as sock:
+            sock.sendall(data)
+    while door.keeper.turned_away < 300:
+        door.see_to()
+    lines = [each for each in caplog.messages if "no proof of a key" in each]
+    assert 1 <= len(lines) < 100
+    assert door.keeper.turned_away == 300
 
 
 def test_what_is_no_key_lets_in_nobody(state: StateFolder, door: Door) -> None:

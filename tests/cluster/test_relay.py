@@ -224,6 +224,21 @@ def test_channels_of_who_has_gone_are_closed(relay: Relay) -> None:
     assert others[1].hear(2) == b"on"
 
 
+def test_who_is_refused_is_counted_and_logged_seldom(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = meet(relay)
+    for _ in range(100):
+        caller = Caller(relay)
+        caller.say(b"GET / HTTP/1.1\r\n\r\n")
+        assert caller.is_cut_off
+    others[0].say(b"on")
+    assert others[1].hear(2) == b"on"
+    assert relay.turned_away == 100
+    lines = [each for each in caplog.messages if "named no channel" in each]
+    assert 1 <= len(lines) < 50
+
+
 def test_two_members_have_one_channel(relay: Relay) -> None:
     before = meet(relay)
     now = meet(relay)
