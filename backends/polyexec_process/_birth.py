@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.homes import adopt
 from polyexec_process import _carry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polyexec.surroundings import Surroundings
 
 
-@dataclass
-class Birth:
+class Birth(NamedTuple):
     """A worker's surroundings: *cpus* is its share of them, *initializer* is pickled.
 
     That is None where it was inherited, or there is none.
@@ -31,11 +31,11 @@ class Birth:
     cpus: int
     surroundings: Surroundings
     initializer: bytes | None = None
-    argv: list[str] = field(default_factory=list)
+    argv: Sequence[str] = ()
     directory: str | None = None
 
-    def settle(self) -> None:
-        """Have this process look as one that multiprocessing started."""
+    def settle(self) -> bytes | None:
+        """Have this process look as one that multiprocessing started; return its initializer."""
         import multiprocessing.context
         import multiprocessing.process
 
@@ -65,3 +65,4 @@ class Birth:
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings)
+        return self.initializer

@@ -228,6 +228,6 @@ def birth(settings: Settings, name: str, method: str, cpus: int) -> Birth:
         cpus,
         Surroundings.capture(inherited=forked),
         None if forked or bound is None else dumps_for_heir(bound),
-        argv=[] if forked else list(sys.argv),
+        argv=() if forked else tuple(sys.argv),
         directory=None if forked else current_directory(),
     )

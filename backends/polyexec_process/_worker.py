@@ -153,16 +153,14 @@ class Worker:
     # -- what they ask for -------------------------------------------------------------------------
 
     def _prepare(self, body: memoryview) -> bool:
-        birth = pickle.loads(body)
-        birth.settle()
+        told = pickle.loads(body).settle()
         try:
-            initializer = self._initializer
-            if birth.initializer is not None:
-                fn, args = pickle.loads(birth.initializer)
+            if told is not None:
+                fn, args = pickle.loads(told)
                 if fn is not None:
                     fn(*args)
-            elif initializer is not None:
-                initializer()
+            elif self._initializer is not None:
+                self._initializer()
         except BaseException as error:  # the user's code
             import logging
 

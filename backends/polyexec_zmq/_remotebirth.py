@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from polyexec_process.submitting import Birth
 
 
-@dataclass
-class RemoteBirth:
+class RemoteBirth(NamedTuple):
     """A program's `Birth`, pickled, and what only the node knows of it."""
 
     name: str
@@ -20,20 +18,19 @@ class RemoteBirth:
     cpus: int
     birth: bytes
     #: Environment variables that are this worker's alone.
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str]
     #: Where its streams are connected to, and who it is there.
-    output: tuple[str, dict[str, Any]] | None = None
-    initializer: bytes | None = field(default=None, init=False)
+    output: tuple[str, dict[str, Any]] | None
 
-    def settle(self) -> None:
-        """Have this process look as one that multiprocessing started."""
+    def settle(self) -> bytes | None:
+        """Have this process look as one that multiprocessing started; return its initializer."""
         os.environ.update(self.env)
-        birth: Birth = pickle.loads(self.birth)
-        birth.name, birth.start_method, birth.cpus = self.name, self.start_method, self.cpus
-        birth.settle()
+        told: Birth = pickle.loads(self.birth)
+        birth = told._replace(name=self.name, start_method=self.start_method, cpus=self.cpus)
+        initializer = birth.settle()
         if self.output is not None:
             from polyexec_zmq._output import connect_streams
 
             address, about = self.output
             connect_streams(address, {**about, "worker": self.name})
-        self.initializer = birth.initializer
+        return initializer

@@ -62,6 +62,8 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._backends: dict[str, object] = {}
         self._observers_loaded = False
+        #: What was found as the observers were looked for, until a backend is.
+        self._found: Any = None
         self._lock = threading.RLock()
 
     @property
@@ -178,7 +180,12 @@ class Registry:
             raise IncompatibleBackendError(f"{_label(source)} does not fit: {reason}") from error
 
     def _one_entry_point(self, name: str) -> EntryPoint:
-        claims = [source for source in entry_points(group=BACKENDS) if source.name == name]
+        found, self._found = self._found, None
+        claims: list[EntryPoint] = []
+        if found is not None:
+            claims += found.select(group=BACKENDS, name=name)
+        if not claims:
+            claims += entry_points(group=BACKENDS, name=name)
         usable = [source for source in claims if not self._is_blocked(source)]
         if len(usable) == 1:
             return usable[0]
@@ -207,13 +214,15 @@ class Registry:
 
     def _load_each_observer(self) -> None:
         # Not within the lock's own function: Ctrl-C as a loop goes on there may leave it held.
-        for source in entry_points(group=PLUGINS):
+        self._found = entry_points()  # it reads all groups, whichever is asked for
+        for source in self._found.select(group=PLUGINS):
             if not self._is_blocked(source):
                 self._load_observer(source)
 
     def _load_observer(self, source: EntryPoint) -> None:
-        # Backends and observers share pluggy's names, so these carry their group.
-        name = f"{PLUGINS}:{source.name} of {' '.join(_origin(source))}"
+        # Backends and observers share pluggy's names, so these carry their group. They don't say
+        # which distribution it is of: to read that takes longer than all else that is done here.
+        name = f"{PLUGINS}:{source.name} = {source.value}"
         try:
             observer = source.load()
             if not self._manager.is_registered(observer):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["allowed_cpus", "cgroup_quota", "limit_cpus", "usable_cpus"]
-
-_CGROUPS = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
 
 _share: int | None = None
 
@@ -22,8 +19,10 @@ def usable_cpus() -> int:
 
     In a worker that is its share of its executor's, so that nested executors do not multiply.
     """
+    from pathlib import Path  # it takes long to import, and workers do without
+
     count = allowed_cpus()
-    quota = cgroup_quota(_MEMBERSHIP, _CGROUPS)
+    quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     if quota is not None:
         count = min(count, quota)
     if _share is not None:

@@ -10,7 +10,7 @@ import pytest
 
 import polyexec
 import tasks
-from core.fakes import PATIENCE
+from core.fakes import PATIENCE, python
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
 from process.programs import LOCAL
@@ -33,6 +33,20 @@ def test_blas_threads_are_capped_unless_the_user_has_a_say(
     with context.Executor(4 * usable_cpus()) as executor:
         assert executor.submit(os.getenv, "OMP_NUM_THREADS").result(PATIENCE) == "1"
         assert executor.submit(os.getenv, "MKL_NUM_THREADS").result(PATIENCE) == "7"
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_fresh_worker_imports_nothing_that_takes_long(method: str) -> None:
+    bare = set(python("import sys; print(*sys.modules)").stdout.split())
+    lines = (
+        f"with polyexec.get_context({method!r}).Executor(1) as executor:",
+        "    names = executor.submit(eval, '[*__import__(\"sys\").modules]').result()",
+        "print(*names)",
+    )
+    imported = set(python("import polyexec\n" + "\n".join(lines)).stdout.split()) - bare
+    assert "polyexec_process._worker" in imported
+    heavy = {"inspect", "pathlib", "pluggy", "importlib.metadata", "cloudpickle", "asyncio", "zmq"}
+    assert not heavy & imported
 
 
 @pytest.mark.parametrize("method", LOCAL)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.serialization import dumps, loads
 from polyexec.surroundings import logs
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings"]
 
 
-@dataclass
-class Surroundings:
+# Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that.
+class Surroundings(NamedTuple):
     """The levels of the submitting process's loggers and its warning filters, as they are now.
 
     *filters* is None for a worker that has inherited them. What is changed later on does not
     follow; but levels that are raised count all the same, where the records are handled.
     """
 
-    levels: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int]
     disabled: int = 0
     filters: list[bytes] | None = None
     #: Whether multiprocessing's logger writes to stderr, and its level.
