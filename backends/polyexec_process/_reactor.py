@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from polyexec_process._lookout import Lookout
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,6 +56,7 @@ class Reactor:
         """Make ready to watch descriptors."""
         # Another thread may fork in between: each is known as soon as it is there.
         self._selector = selectors.DefaultSelector()
+        self._lookout = Lookout(self._selector.select)
         # Sockets, for one that is closed refuses: a number might be another's by then.
         self._waker = socket.socketpair()
         for end in self._waker:
@@ -140,7 +143,7 @@ class Reactor:
 
     def wait(self, timeout: float | None) -> None:
         """Wait for events, *timeout* seconds at most, and have them seen to."""
-        events = self.selector.select(timeout)
+        events = self._lookout.wait() if timeout is None else self.selector.select(timeout)
         self.resting = False
         for key, _ in events:
             key.data()

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import pickle
+import select
 import signal
 import sys
 import time
@@ -85,7 +86,9 @@ class Worker:
         self._initializer = initializer
         self._buffer = b""
         self._reading = ReadBuffer()
-        self._lookout = Lookout(ends.jobs)
+        poller = select.poll()
+        poller.register(ends.jobs, select.POLLIN)
+        self._lookout = Lookout(poller.poll)
         self._functions: dict[int, Callable[..., Any]] = {}
         self._holdings = Holdings(ends.rights)
         self._running = False
