@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec.serialization.functions import Wrapper
 from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
 from polyexec.task import name_of
 
@@ -56,26 +57,23 @@ def _unpacked(packed: PackedItems) -> tuple[list[Any], dict[int, BaseException]]
     return [value for value, _ in found], errors
 
 
-class Chunk:
-    """A callable that applies *fn* to each of its items; one that fails stops no other.
+class Items:
+    """The arguments of a chunk's calls, of which one that can't be pickled spoils no other.
 
-    Each item is a tuple of arguments; if *single*, it is the only argument itself. *errors* has, by
+    Each is a tuple of arguments; if *single*, it is the only argument itself. *errors* has, by
     place, what kept an item from arriving.
     """
 
     def __init__(
         self,
-        fn: Callable[..., Any],
         items: Sequence[Any],
         *,
         single: bool = False,
         errors: dict[int, BaseException] | None = None,
     ) -> None:
-        self.fn = fn
         self.items = items
         self.single = single
         self.errors: dict[int, BaseException] = errors or {}
-        self.__qualname__ = name_of(fn)
 
     @property
     def weight(self) -> int:
@@ -83,14 +81,44 @@ class Chunk:
         first = () if not self.items else self.items[:1] if self.single else self.items[0]
         return max(map(weight_of, first), default=0)
 
-    def __call__(self) -> ChunkOutcome:
+    def __reduce__(self) -> tuple[Any, ...]:
+        items, single = self.items, self.single
+        # Where there is one item, there is no other to be spared, and its buffers stay visible.
+        if len(items) == 1 or are_plain(items if single else itertools.chain.from_iterable(items)):
+            return (_restore_plain, (items, single))
+        return (_restore_packed, (pack_items(items), single))
+
+
+def _restore_plain(items: list[Any], single: bool) -> Items:  # noqa: FBT001 - as pickled
+    return Items(items, single=single)
+
+
+def _restore_packed(packed: PackedItems, single: bool) -> Items:  # noqa: FBT001 - as pickled
+    items, errors = _unpacked(packed)
+    return Items(items, single=single, errors=errors)
+
+
+class Chunk(Wrapper):
+    """A callable that applies *fn* to each of some items; one that fails stops no other.
+
+    It is one for all chunks of a map, so that *fn* need not be pickled with each.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        super().__init__(fn)
+        self.__qualname__ = name_of(fn)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Chunk, (self.fn,))
+
+    def __call__(self, items: Items) -> ChunkOutcome:
         begin = time.perf_counter()
         values: list[Any] = []
-        errors = dict(self.errors)
-        items = iter(self.items)
+        errors = dict(items.errors)
+        left = iter(items.items)
         while True:
             try:
-                self._apply(items, values, errors)
+                self._apply(left, values, errors, items)
                 break
             except BaseException as error:  # noqa: BLE001 - the border to the user's task
                 errors[len(values)] = error
@@ -98,36 +126,20 @@ class Chunk:
         return ChunkOutcome(values, errors, time.perf_counter() - begin)
 
     def _apply(
-        self, items: Iterator[Any], values: list[Any], errors: dict[int, BaseException]
+        self, left: Iterator[Any], values: list[Any], errors: dict[int, BaseException], items: Items
     ) -> None:
-        """Append what *fn* returns for each of *items*."""
+        """Append what *fn* returns for each of those that are *left* of *items*."""
         fn, append = self.fn, values.append
-        if self.errors:
-            for item in items:
-                args = (item,) if self.single else item
+        if items.errors:
+            for item in left:
+                args = (item,) if items.single else item
                 append(None if len(values) in errors else fn(*args))
-        elif self.single:
-            for item in items:
+        elif items.single:
+            for item in left:
                 append(fn(item))
         else:
-            for item in items:
+            for item in left:
                 append(fn(*item))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        items, single = self.items, self.single
-        # Where there is one item, there is no other to be spared, and its buffers stay visible.
-        if len(items) == 1 or are_plain(items if single else itertools.chain.from_iterable(items)):
-            return (_restore_plain, (self.fn, items, single))
-        return (_restore_packed, (self.fn, pack_items(items), single))
-
-
-def _restore_plain(fn: Callable[..., Any], items: list[Any], single: bool) -> Chunk:  # noqa: FBT001 - as pickled
-    return Chunk(fn, items, single=single)
-
-
-def _restore_packed(fn: Callable[..., Any], packed: PackedItems, single: bool) -> Chunk:  # noqa: FBT001 - as pickled
-    items, errors = _unpacked(packed)
-    return Chunk(fn, items, single=single, errors=errors)
 
 
 def weight_of(value: Any) -> int:
@@ -142,6 +154,9 @@ def weight_of(value: Any) -> int:
 class FixedSize:
     """Chunks of one size."""
 
+    #: Whether sizes are about to be larger than they may be yet.
+    growing: bool = False
+
     def __init__(self, size: int) -> None:
         self.size = size
 
@@ -153,8 +168,9 @@ class AdaptiveSize:
     """Chunks of about *seconds* each, small enough that the last ones end together.
 
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
-    chunks of one cost a task's overhead for each item. So it starts with one, at most doubles,
-    and never puts more into a chunk than a fraction of what is left, where that is known.
+    chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
+    into a chunk than it has learned of before, or than a fraction of what is left, where that is
+    known.
     """
 
     def __init__(self, remaining: int, workers: int, seconds: float) -> None:
@@ -162,21 +178,29 @@ class AdaptiveSize:
         self._share = 4 * workers
         self._target = seconds
         self._seconds = seconds
-        self._last = 1
+        self._learned = 0
         self._weight = 1
 
     @property
     def size(self) -> int:
         """How many items the next chunk shall have."""
-        wanted = min(int(self._target / self._seconds), 2 * self._last, MAX_ITEMS)
-        wanted = min(wanted, MAX_BYTES // self._weight)
+        wanted = min(self._wanted, self._learned)
         if self._remaining > 0:
             wanted = min(wanted, self._remaining // self._share)
         return max(wanted, 1)
 
+    @property
+    def growing(self) -> bool:
+        """Whether sizes are about to be larger than they may be yet."""
+        return 0 < self._learned < self._wanted
+
+    @property
+    def _wanted(self) -> int:
+        return min(int(self._target / self._seconds), MAX_ITEMS, MAX_BYTES // self._weight)
+
     def learn(self, items: int, seconds: float, weight: int = 0) -> None:
         """Take note that a chunk of *items* took *seconds*, and of how many bytes one has."""
         self._weight = max(weight, 1)
-        self._last = max(items, self._last)
+        self._learned += items
         self._remaining -= items
         self._seconds = 0.7 * self._seconds + 0.3 * max(seconds / items, 1e-9)

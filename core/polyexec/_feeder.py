@@ -15,7 +15,7 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize
+from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items
 from polyexec._current import here
 from polyexec.future import Future
 from polyexec.interrupts import Interruptible, Uninterrupted
@@ -69,11 +69,12 @@ class Feeder:
         whole_chunks: bool = False,
     ) -> None:
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
-        self._fn = fn
+        plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no chunk around an item
+        self._fn = fn if plain else Chunk(fn)
         self._inputs: Iterator[Any] | None = inputs
         self._single = single
         self._sizes = sizes
-        self._plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no Chunk around an item
+        self._plain = plain
         self._bound = bound
         self._buffersize = buffersize
         self._crowded = crowded
@@ -166,11 +167,15 @@ class Feeder:
             return self._unread < self._buffersize
         if self._unfinished >= self._bound or self._unread >= MAX_UNREAD:
             return False
-        if self._unfinished >= self._few and self._crowded is not None and self._crowded():
+        # Small chunks shall not fill the bound just as large ones are about to be made.
+        if self._unfinished >= self._few and (self._sizes.growing or self._is_crowded()):
             return False
         # While the reader waits for a slow item the other workers must not idle; but who reads
         # slowly shall not find ever more results waiting.
         return self.reader_waits or len(self._pending) < 2 * self._bound
+
+    def _is_crowded(self) -> bool:
+        return self._crowded is not None and self._crowded()
 
     def _pull_next(self) -> None:
         if self._cancelled:
@@ -209,9 +214,9 @@ class Feeder:
             args = items if self._single else items[0]
             future = self._submit(self._fn, *args)
         else:
-            chunk = Chunk(self._fn, items, single=self._single)
+            chunk = Items(items, single=self._single)
             self._weight = chunk.weight
-            future = self._submit(chunk)
+            future = self._submit(self._fn, chunk)
         with self._lock:
             self._unfinished += 1
             self._unread += len(items)

@@ -12,7 +12,7 @@ import warnings
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any
 
-from polyexec._chunk import Chunk, FixedSize
+from polyexec._chunk import Chunk, FixedSize, Items
 from polyexec._default import default_context, get_context
 from polyexec._feeder import Feeder
 from polyexec._map import bound_of
@@ -218,9 +218,8 @@ class Pool(multiprocessing.pool.Pool):
         chunksize = max(chunksize, 1)
         result = MapResult(self, callback, error_callback)
         starts = range(0, len(calls), chunksize)
-        result.watch(
-            [self._executor.submit(Chunk(func, calls[at : at + chunksize])) for at in starts]
-        )
+        submit, chunk = self._executor.submit, Chunk(func)
+        result.watch([submit(chunk, Items(calls[at : at + chunksize])) for at in starts])
         return result
 
     def _imap(

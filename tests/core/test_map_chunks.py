@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.fakes import (
@@ -10,13 +11,14 @@ from core.fakes import (
     QueueingExecutor,
     fake,
 )
+from polyexec.serialization import is_constant
 
 if TYPE_CHECKING:
     import polyexec
 
 
 def _sizes(executor: Any) -> list[int]:
-    return [len(getattr(task.fn, "items", [0])) for task in executor.tasks]
+    return [len(getattr(task.args[0], "items", [0])) for task in executor.tasks]
 
 
 def test_fixed_chunks_have_the_size_asked_for(executor: Any) -> None:
@@ -38,7 +40,7 @@ def test_adaptive_chunks_grow_over_tiny_tasks() -> None:
 
     class _Measuring(InlineExecutor):
         def accept(self, task: polyexec.Task) -> None:
-            sizes.append(len(getattr(task.fn, "items", [0])))
+            sizes.append(len(getattr(task.args[0], "items", [0])))
             super().accept(task)
 
     with fake(_Measuring, 2) as executor:
@@ -48,12 +50,40 @@ def test_adaptive_chunks_grow_over_tiny_tasks() -> None:
     assert len(sizes) < 5000
 
 
+def test_once_tasks_are_known_to_be_tiny_few_chunks_do() -> None:
+    sizes: list[int] = []
+
+    class _Measuring(QueueingExecutor):
+        def run_all(self) -> None:
+            sizes.extend(_sizes(self))
+            super().run_all()
+
+    executor: Any = fake(_Measuring, 2)
+    results = executor.map(abs, range(100_000))
+    for value in range(100_000):
+        executor.run_all()
+        assert next(results) == value
+    assert sizes[0] == 1
+    assert len(sizes) < 400
+
+
+def test_all_chunks_of_a_map_are_calls_of_one_function_that_is_constant_if_theirs_is() -> None:
+    executor: Any = fake(QueueingExecutor, 2)
+    for fn in (abs, partial(pow, 2)):
+        executor.tasks.clear()
+        results = executor.map(fn, range(10), chunksize=2)
+        applied = {task.fn for task in executor.tasks}
+        assert [is_constant(each) for each in applied] == [is_constant(fn)]
+        executor.run_all()
+        assert list(results) == [fn(item) for item in range(10)]
+
+
 def test_adaptive_chunks_stay_single_over_long_tasks() -> None:
     sizes: list[int] = []
 
     class _Measuring(InlineExecutor):
         def accept(self, task: polyexec.Task) -> None:
-            sizes.append(len(getattr(task.fn, "items", [0])))
+            sizes.append(len(getattr(task.args[0], "items", [0])))
             super().accept(task)
 
     with fake(_Measuring) as executor:

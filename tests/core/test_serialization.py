@@ -19,7 +19,7 @@ import pytest
 import polyexec
 import tasks
 from core.fakes import QueueingExecutor, ends, fake, python
-from polyexec._chunk import Chunk
+from polyexec._chunk import Chunk, Items
 from polyexec.serialization import (
     FunctionTable,
     dumps,
@@ -436,13 +436,13 @@ def test_an_item_that_will_not_travel_spoils_no_other(make: Any) -> None:
 
 
 def test_a_chunk_whose_results_will_not_travel_fails_those_alone(far: Far) -> None:
-    chunk = Chunk(tasks.make, [("Plain",), ("Exiting",), ("Trap",), ("StubbornError",), ("Plain",)])
-    assert sorted(far(chunk).result(0).errors) == [1, 2, 3]
+    items = Items([("Plain",), ("Exiting",), ("Trap",), ("StubbornError",), ("Plain",)])
+    assert sorted(far(Chunk(tasks.make), items).result(0).errors) == [1, 2, 3]
 
 
 def test_a_chunk_keeps_each_items_error(far: Far) -> None:
     kinds = ["PlainError", "PickyError", "ExitingError", "TrapError", "SystemExit"]
-    outcome = far(Chunk(tasks.fail_as, [(kind,) for kind in kinds])).result(0)
+    outcome = far(Chunk(tasks.fail_as), Items([(kind,) for kind in kinds])).result(0)
     errors = [outcome.errors[place] for place in range(5)]
     assert [type(error) for error in errors[:2]] == [tasks.PlainError, tasks.PickyError]
     assert all(isinstance(error, BaseException) for error in errors)

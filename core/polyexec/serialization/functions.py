@@ -11,7 +11,7 @@ from polyexec.serialization.payloads import dumps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EncodedFunction", "FunctionTable", "is_constant"]
+__all__ = ["EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
 
 
 #: What is not longer than this, in bytes, is its own digest.
@@ -23,6 +23,13 @@ class EncodedFunction(NamedTuple):
 
     digest: bytes | None
     data: bytes
+
+
+class Wrapper:
+    """A callable of ours that is as constant as *fn*, which it calls."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
 
 
 class FunctionTable:
@@ -64,6 +71,8 @@ def _digest(data: bytes) -> bytes:
 
 def is_constant(fn: Callable[..., Any]) -> bool:
     """Return whether *fn* is taken to be the same at each call."""
+    if isinstance(fn, Wrapper):
+        return is_constant(fn.fn)
     if isinstance(fn, types.BuiltinFunctionType):
         return fn.__self__ is None or isinstance(fn.__self__, types.ModuleType)
     return isinstance(fn, types.FunctionType | type)
