@@ -57,7 +57,7 @@ class ProcessExecutor(Executor, _Standard):
     were where they were submitted.
     """
 
-    chunk_seconds = 0.0003
+    chunk_seconds = 0.001
 
     #: The names of its options.
     takes: tuple[str, ...] = (

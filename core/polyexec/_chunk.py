@@ -160,6 +160,9 @@ class FixedSize:
     def __init__(self, size: int) -> None:
         self.size = size
 
+    def sent(self, items: int) -> None:
+        """Take note of nothing."""
+
     def learn(self, items: int, seconds: float, weight: int = 0) -> None:
         """Take note of nothing."""
 
@@ -198,9 +201,12 @@ class AdaptiveSize:
     def _wanted(self) -> int:
         return min(int(self._target / self._seconds), MAX_ITEMS, MAX_BYTES // self._weight)
 
+    def sent(self, items: int) -> None:
+        """Take note that so many are in chunks now, and not left any more."""
+        self._remaining -= items
+
     def learn(self, items: int, seconds: float, weight: int = 0) -> None:
         """Take note that a chunk of *items* took *seconds*, and of how many bytes one has."""
         self._weight = max(weight, 1)
         self._learned += items
-        self._remaining -= items
         self._seconds = 0.7 * self._seconds + 0.3 * max(seconds / items, 1e-9)

@@ -91,17 +91,20 @@ def test_adaptive_chunks_stay_single_over_long_tasks() -> None:
     assert set(sizes) == {1}
 
 
-def test_the_last_adaptive_chunks_are_small_where_the_length_is_known() -> None:
-    executor = fake(QueueingExecutor, 4)
-    results = executor.map(abs, range(20_000))
-    last: list[int] = []
-
-    for _ in range(20_000):
-        last = _sizes(executor) or last
+def test_no_adaptive_chunk_has_more_than_its_share_of_what_is_left_where_that_is_known() -> None:
+    workers, left = 4, 20_000
+    executor = fake(QueueingExecutor, workers)
+    results = executor.map(abs, range(left))
+    sizes: list[int] = []
+    for _ in range(left):
+        sizes += _sizes(executor)
         executor.run_all()
-        if next(results, None) is None:
-            break
-    assert max(last) < 20_000 / 4
+        next(results)
+    assert max(sizes) > 100
+    for size in sizes:
+        assert size <= max(left / (4 * workers), 1)
+        left -= size
+    assert left == 0
 
 
 def test_an_error_in_a_chunk_stops_no_other_item(threads: Any) -> None:
