@@ -47,10 +47,10 @@ class Feeder:
     """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
 
     Each input is a tuple of arguments; if *single*, it is the only argument itself.
-    *bound*: how many futures may be unfinished, and *few* while *crowded*. *buffersize*: how many
-    inputs may be ahead of the results read, None for no such limit. With *whole_chunks* a chunk in
-    which the input fails is dropped, as Pool does; else what came before the error runs. *error* is
-    that error.
+    *bound*: how many futures may be unfinished, and *few* while *crowded* or while chunks grow.
+    *buffersize*: how many inputs may be ahead of the results read, None for no such limit. With
+    *whole_chunks* a chunk in which the input fails is dropped, as Pool does; else what came before
+    the error runs. *error* is that error.
     """
 
     def __init__(
