@@ -13,7 +13,7 @@ import queue
 import threading
 from collections import OrderedDict
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items
 from polyexec._current import here
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from polyexec._ledger import Ledger
 
 #: How many results may wait to be read while the next one is not there yet.
-MAX_UNREAD = 1 << 16
+MAX_UNREAD: Final = 1 << 16
 
 
 class _DroppedError(CancelledError):
@@ -48,9 +48,9 @@ class Feeder:
 
     Each input is a tuple of arguments; if *single*, it is the only argument itself.
     *bound*: how many futures may be unfinished, and *few* while *crowded* or while chunks grow.
-    *buffersize*: how many inputs may be ahead of the results read, None for no such limit. With
-    *whole_chunks* a chunk in which the input fails is dropped, as Pool does; else what came before
-    the error runs. *error* is that error.
+    *buffersize*: how many inputs may be ahead of the results read; if None, adaptive chunks may
+    bring as many as were read, *ahead* at least. With *whole_chunks* a chunk in which the input
+    fails is dropped, as Pool does; else what came before the error runs. *error* is that error.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class Feeder:
         bound: int,
         buffersize: int | None,
         ledger: Ledger,
-        few: int = 0,
+        few: int = 1,
+        ahead: int = MAX_UNREAD,
         crowded: Callable[[], bool] | None = None,
         whole_chunks: bool = False,
     ) -> None:
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
-        plain = isinstance(sizes, FixedSize) and sizes.size == 1  # no chunk around an item
+        fixed = sizes.size if isinstance(sizes, FixedSize) else None
+        plain = fixed == 1  # no chunk around an item
         self._fn = fn if plain else Chunk(fn)
         self._inputs: Iterator[Any] | None = inputs
         self._single = single
@@ -79,6 +81,8 @@ class Feeder:
         self._buffersize = buffersize
         self._crowded = crowded
         self._few = few
+        self._ahead = ahead if fixed is None else max(MAX_UNREAD, bound * fixed)
+        self._is_fixed = fixed is not None
         self._ledger = ledger
         self._whole_chunks = whole_chunks
         self._pulling = threading.Lock()  # held while pulling, waited for by nobody
@@ -87,6 +91,7 @@ class Feeder:
         self._unfinished = 0
         self._weight = 0
         self._unread = 0
+        self._read = 0
         self._everything = self._cancelled = False
         #: Whether the reader waits, so that the other workers must be kept busy meanwhile.
         self.reader_waits = False
@@ -165,7 +170,7 @@ class Feeder:
     def _has_room(self) -> bool:
         if self._buffersize is not None:
             return self._unread < self._buffersize
-        if self._unfinished >= self._bound or self._unread >= MAX_UNREAD:
+        if self._unfinished >= self._bound or self._unread + self._size() > self._most_unread():
             return False
         # Small chunks shall not fill the bound just as large ones are about to be made.
         if self._unfinished >= self._few and (self._sizes.growing or self._is_crowded()):
@@ -173,6 +178,17 @@ class Feeder:
         # While the reader waits for a slow item the other workers must not idle; but who reads
         # slowly shall not find ever more results waiting.
         return self.reader_waits or len(self._pending) < 2 * self._bound
+
+    def _size(self) -> int:
+        """Return how many inputs go into the next chunk."""
+        size = self._sizes.size
+        if self._buffersize is not None:
+            return min(size, self._buffersize - self._unread)
+        return size if self._is_fixed else min(size, self._most_unread() // self._few)
+
+    def _most_unread(self) -> int:
+        """Return how many inputs may be ahead of the results read."""
+        return max(self._ahead, min(self._read, MAX_UNREAD))
 
     def _is_crowded(self) -> bool:
         return self._crowded is not None and self._crowded()
@@ -184,11 +200,8 @@ class Feeder:
             self._exhaust()
             self._cancel_pending()
             return
-        size = self._sizes.size
-        if self._buffersize is not None:
-            size = min(size, self._buffersize - self._unread)
         try:
-            self._pull_chunk(size)
+            self._pull_chunk(self._size())
         except Exception as error:  # noqa: BLE001 - the user's iterator; raised in its place
             self.error = error
             self._exhaust()
@@ -288,6 +301,7 @@ class Feeder:
     def read(self, count: int) -> None:
         """Take note that *count* outcomes were read."""
         self._unread -= count
+        self._read += count
 
     def forget(self) -> None:
         """Cancel the rest, and drop it, for nobody will read on."""

@@ -16,10 +16,10 @@ import time
 from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
-from polyexec._feeder import Feeder
+from polyexec._feeder import MAX_UNREAD, Feeder
 from polyexec.arguments import need_callable, positive
 from polyexec.interrupts import Interruptible, Uninterrupted
 from polyexec.waiting import wait_in_slices
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How many inputs for each worker may be pulled before a result is read.
+AHEAD: Final = 2048
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
 
@@ -256,6 +258,7 @@ def submit_map(
         buffersize=buffersize,
         ledger=executor._ledger,
         few=2 * workers,
+        ahead=min(AHEAD * workers, MAX_UNREAD),
         crowded=lambda: executor.crowded,
     )
     results = MapIterator[T](

@@ -28,6 +28,13 @@ def test_fixed_chunks_have_the_size_asked_for(executor: Any) -> None:
     assert list(results) == [*range(10)]
 
 
+def test_chunks_that_are_as_large_as_was_asked_for_are_made_for_all_workers(executor: Any) -> None:
+    results = executor.map(abs, range(400_000), chunksize=100_000)
+    assert _sizes(executor) == [100_000] * 4
+    executor.run_all()
+    assert list(results) == [*range(400_000)]
+
+
 def test_without_adapting_each_item_is_a_task_of_its_own(executor: Any) -> None:
     results = executor.map(abs, range(5))
     assert [task.fn for task in executor.tasks] == [abs] * 5

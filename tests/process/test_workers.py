@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,14 @@ import pytest
 import polyexec
 import tasks
 from core.fakes import PATIENCE, python
+from polyexec._map import AHEAD
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
 from process.programs import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from polyexec import Context
 
 
@@ -47,6 +51,21 @@ def test_a_fresh_worker_imports_nothing_that_takes_long(method: str) -> None:
     assert "polyexec_process._worker" in imported
     heavy = {"inspect", "pathlib", "pluggy", "importlib.metadata", "cloudpickle", "asyncio", "zmq"}
     assert not heavy & imported
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_while_its_first_result_is_awaited_a_map_pulls_a_bounded_distance(context: Context) -> None:
+    pulled = 0
+
+    def inputs() -> Iterator[float]:
+        nonlocal pulled
+        for number in range(50_000):
+            pulled += 1
+            yield 0.0 if number else 0.5
+
+    with context.Executor(2) as executor, executor.map(time.sleep, inputs()) as results:
+        next(results)
+        assert pulled <= 2 * AHEAD
 
 
 @pytest.mark.parametrize("method", LOCAL)
