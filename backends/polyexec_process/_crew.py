@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import FAILED, Job
-from polyexec.serialization import FunctionTable, dumps, is_constant, loads, loads_exception
+from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
 from polyexec.task import NO_OPTIONS, start_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
@@ -85,9 +85,10 @@ class Crew:
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:
         """Return what is known of *fn*, None if it must be sent with each task."""
-        if not is_constant(fn):
+        kept = self._table.keep(fn)
+        if kept is None:
             return None
-        digest, function = self._table.encode(fn)
+        digest, function = kept
         assert digest is not None
         kind = self._numbers.get(digest)
         if kind is None:

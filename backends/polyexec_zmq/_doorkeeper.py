@@ -114,6 +114,7 @@ class Doorkeeper:
             key = frame.get("User-Id")
         except zmq.ZMQError:  # there is none: nobody has proven anything
             return None
+        self._strangers.note_letter(frame)
         return self._name(str(key))
 
     def revoked(self) -> Iterable[str]:

@@ -230,11 +230,11 @@ class Feeder:
             chunk = Items(items, single=self._single)
             self._weight = chunk.weight
             future = self._submit(self._fn, chunk)
-        self._sizes.sent(len(items))
         with self._lock:
             self._unfinished += 1
             self._unread += len(items)
             self._pending[future] = len(items)
+        self._sizes.sent(len(items))
         if isinstance(future, Future):
             future._watch(self._report)
         else:

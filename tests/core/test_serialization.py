@@ -26,12 +26,14 @@ from polyexec.serialization import (
     dumps_exception,
     dumps_task,
     finish_task,
+    is_constant,
     loads,
     loads_exception,
     pack_items,
     run_task,
     unpack_items,
 )
+from polyexec.sharing import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -449,6 +451,27 @@ def test_a_chunk_keeps_each_items_error(far: Far) -> None:
 
 
 # -- functions -----------------------------------------------------------------------------------
+
+
+def test_the_function_of_chunks_is_kept_unless_much_or_something_shared_is_bound_to_it() -> None:
+    table = FunctionTable()
+    small, large, handle = bytes(100), bytes(100_000), Shared([1])
+    for bound, kept in ((small, True), (large, False), (handle, False)):
+        chunk = Chunk(lambda item, bound=bound: (item, bound))
+        assert is_constant(chunk)
+        assert (table.keep(chunk) is not None) == kept
+        assert is_constant(chunk) == kept
+        assert (table.encode(chunk).digest is not None) == kept
+    assert table.keep(Chunk(functools.partial(pow, 2))) is None
+
+
+def test_a_function_that_is_too_large_to_be_kept_goes_with_each_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polyexec.serialization.functions.MAX_FUNCTION", 50_000)
+    table, large = FunctionTable(), bytes(100_000)
+    assert table.keep(lambda: large) is None
+    assert table.keep(tasks.double) is not None
 
 
 def test_a_function_is_serialized_once() -> None:

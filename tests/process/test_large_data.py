@@ -160,6 +160,14 @@ def test_a_shared_object_is_sent_once_and_can_be_read_only(context: Context) -> 
         assert len(pickle.dumps(handle)) > len(array)  # elsewhere it goes with its object
 
 
+def test_what_is_mapped_may_enclose_a_shared_object(context: Context) -> None:
+    with context.Executor(2) as executor:
+        handle = executor.share(ramp(16 * MEGABYTE))
+        for _ in range(2):
+            facts = executor.map(lambda number: large.shared_facts([handle], number), range(50))
+            assert {found[1:] for found in facts} == {(0, False)}
+
+
 def test_workers_share_the_memory_of_a_shared_array(context: Context) -> None:
     gate = Gate(60)
     prepare = {"initializer": pass_gate, "initargs": (gate.address,)}

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from polyexec.serialization.payloads import dumps
+from polyexec.serialization.payloads import LARGE, dumps
+from polyexec.sharing import references
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from polyexec.sharing import Shared
 
 __all__ = ["EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
 
 
 #: What is not longer than this, in bytes, is its own digest.
 _OWN_DIGEST = 128
+#: A function that is larger, in bytes, is sent with every task, in ways for large data.
+MAX_FUNCTION: Final = 64 << 20
 
 
 class EncodedFunction(NamedTuple):
@@ -26,7 +31,14 @@ class EncodedFunction(NamedTuple):
 
 
 class Wrapper:
-    """A callable of ours that is as constant as *fn*, which it calls."""
+    """A callable of ours that is as constant as *fn*, which it calls, if that is small.
+
+    There may be a new *fn* for each, with whatever it encloses, which workers must not keep; and
+    what it encloses of an executor's shared objects goes by reference only with a task.
+    """
+
+    #: Whether that is so; else it is sent with every task.
+    is_light: bool = True
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn = fn
@@ -40,21 +52,40 @@ class FunctionTable:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Any], EncodedFunction]] = {}
+        self._known: dict[int, tuple[weakref.ref[Any], EncodedFunction | None]] = {}
 
     def encode(self, fn: Callable[..., Any]) -> EncodedFunction:
         """Return *fn* as bytes, with its digest if it may be kept under that."""
+        return self.keep(fn) or EncodedFunction(None, dumps(fn))
+
+    def keep(self, fn: Callable[..., Any]) -> EncodedFunction | None:
+        """Return *fn* as workers keep it, None if it must be sent with every task."""
         if not is_constant(fn):
-            return EncodedFunction(None, dumps(fn))
+            return None
         key = id(fn)
         known = self._known.get(key)
         if known is not None and known[0]() is fn:
             return known[1]
-        data = self.dumps(fn)
-        encoded = EncodedFunction(_digest(data), data)
+        data = self._light(fn) if isinstance(fn, Wrapper) else self.dumps(fn)
+        kept = None
+        if data is not None and len(data) <= MAX_FUNCTION:
+            kept = EncodedFunction(_digest(data), data)
         known_by = self._known
-        self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), encoded)
-        return encoded
+        self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), kept)
+        return kept
+
+    def _light(self, fn: Any) -> bytes | None:
+        """Return *fn* as bytes, None if those are many, or it refers to a shared object."""
+        shared: list[Shared[Any]] = []
+
+        def note(handle: Shared[Any]) -> tuple[Any, ...]:
+            shared.append(handle)
+            return (bool, ())  # whatever takes no time
+
+        with references(note):
+            data = self.dumps(fn)
+        fn.is_light = not shared and len(data) <= LARGE
+        return data if fn.is_light else None
 
     def dumps(self, fn: Callable[..., Any]) -> bytes:
         """Return *fn* as the bytes that are sent once; for those who override it."""
@@ -72,7 +103,7 @@ def _digest(data: bytes) -> bytes:
 def is_constant(fn: Callable[..., Any]) -> bool:
     """Return whether *fn* is taken to be the same at each call."""
     if isinstance(fn, Wrapper):
-        return is_constant(fn.fn)
+        return fn.is_light and is_constant(fn.fn)
     if isinstance(fn, types.BuiltinFunctionType):
         return fn.__self__ is None or isinstance(fn.__self__, types.ModuleType)
     return isinstance(fn, types.FunctionType | type)
