@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from polyexec.interrupts import Uninterrupted
 from polyexec.serialization import LARGE, are_plain, dumps_parts
-from polyexec.sharing import Shared, references
+from polyexec.sharing import Shared, refer
 from polyexec_process._holdings import reference
 from polyexec_process._parcels import READONLY, Blob, Parcel, flat
 from polyexec_process._segments import Store
@@ -67,8 +67,8 @@ class Packer:
     ) -> Packed:
         """Return a call as it is sent together with its function."""
         needs: list[Blob] = []
-        refer = partial(self._constant, needs) if _binds_much(fn) else None
-        return self._pack((fn, args, kwargs), how, needs, refer)
+        constant = partial(self._constant, needs) if _binds_much(fn) else None
+        return self._pack((fn, args, kwargs), how, needs, constant)
 
     @property
     def crowded(self) -> bool:
@@ -87,13 +87,12 @@ class Packer:
         call: tuple[Any, ...],
         how: int,
         needs: list[Blob],
-        refer: Callable[[Any], int | None] | None,
+        constant: Callable[[Any], int | None] | None,
     ) -> Packed:
         if self._shared:
-            with references(partial(self._reference, needs)):
-                data, buffers = dumps_parts(call, refer)
+            data, buffers = refer(partial(self._reference, needs), dumps_parts, call, constant)
         else:
-            data, buffers = dumps_parts(call, refer)
+            data, buffers = dumps_parts(call, constant)
         return self._sent(data, buffers, how), needs or None
 
     def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:

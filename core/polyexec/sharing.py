@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from polyexec._current import here
+from polyexec.interrupts import Interruptible, Uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["Shared", "references"]
+__all__ = ["Shared", "refer"]
 
 T = TypeVar("T")
 
@@ -40,11 +40,14 @@ class Shared(Generic[T]):
         return (Shared, (self.value,)) if reference is None else reference
 
 
-@contextlib.contextmanager
-def references(refer: Callable[[Shared[Any]], tuple[Any, ...] | None]) -> Iterator[None]:
-    """Have *refer* say, in this thread, how a handle is pickled; None for with its object."""
-    outer, here.refer = here.refer, refer
-    try:
-        yield
-    finally:
-        here.refer = outer
+def refer(
+    how: Callable[[Shared[Any]], tuple[Any, ...] | None], call: Callable[..., T], *args: Any
+) -> T:
+    """Return `call(*args)`, in which *how* says how a handle is pickled; None: with its object."""
+    with Uninterrupted():  # or handles might be pickled so for ever
+        outer, here.refer = here.refer, how
+        try:
+            with Interruptible():
+                return call(*args)
+        finally:
+            here.refer = outer

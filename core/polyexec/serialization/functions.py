@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polyexec.serialization.payloads import LARGE, dumps
-from polyexec.sharing import references
+from polyexec.sharing import refer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,8 +82,7 @@ class FunctionTable:
             shared.append(handle)
             return (bool, ())  # whatever takes no time
 
-        with references(note):
-            data = self.dumps(fn)
+        data = refer(note, self.dumps, fn)
         fn.is_light = not shared and len(data) <= LARGE
         return data if fn.is_light else None
 
