@@ -126,29 +126,43 @@ class Shipping:
 
 
 class Acknowledgements:
-    """What has come from nodes, and they have not heard so."""
+    """What has come from nodes, and they have not heard so.
+
+    A node's letters are numbered from 1. One that comes while another before it is missing, which
+    was on its way as our connection was cut, is not acknowledged: whoever hears of that forgets
+    all before it, and were the node lost then, nobody would know that a part never came. With the
+    missing one, all that follow come again.
+    """
 
     def __init__(self) -> None:
-        self._due: dict[int, tuple[int, int]] = {}
+        #: How many have come from each node that it has not heard of.
+        self._due: dict[int, int] = {}
+        #: Up to which number all of a node's have come.
+        self._arrived: dict[int, int] = {}
         self._told_at = 0.0
 
     def note(self, node: int, letter: int) -> None:
         """Take note that a letter of that number has come."""
-        count, _ = self._due.get(node, (0, 0))
-        self._due[node] = (count + 1, letter)
+        arrived = self._arrived.get(node, 0)
+        if letter > arrived + 1:
+            return
+        self._arrived[node] = max(letter, arrived)
+        self._due[node] = self._due.get(node, 0) + 1
 
     def forget(self, node: int) -> None:
         """Expect nothing of *node* any more."""
         self._due.pop(node, None)
+        self._arrived.pop(node, None)
 
     def flush(self, executor: int, send: Callable[[list[Any]], None]) -> float | None:
         """Tell nodes, now and then; return how many seconds may pass, None for any."""
         if not self._due:
             return None
         left = self._told_at + _ACKNOWLEDGE_AFTER - time.monotonic()
-        for node, (count, newest) in list(self._due.items()):
+        for node, count in list(self._due.items()):
             if count >= _ACKNOWLEDGE or left <= 0:
-                send(wire.letter(wire.ACK, node, executor, wire.NUMBER.pack(newest)))
+                number = wire.NUMBER.pack(self._arrived[node])
+                send(wire.letter(wire.ACK, node, executor, number))
                 del self._due[node]
         if not self._due or left <= 0:
             self._told_at = time.monotonic()
