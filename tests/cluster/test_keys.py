@@ -316,6 +316,7 @@ def test_nobody_is_let_in_while_nobody_answers(state: StateFolder, door: Door) -
     door.keeper.close()
     with zmq.Context() as context, context.socket(zmq.DEALER) as sock:
         sock.linger = 0
+        sock.handshake_ivl = 2000  # for the question may go to one that is being closed
         credentials.be_client(sock)
         monitor = sock.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED
