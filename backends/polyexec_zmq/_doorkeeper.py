@@ -81,9 +81,8 @@ class Doorkeeper:
                 times=count,
             )
 
-    @property
     def turned_away(self) -> int:
-        """How many connections were refused."""
+        """Return how many connections were refused."""
         return self._unlisted.count + self._unproven.count
 
     def _answer_some(self) -> None:

@@ -71,8 +71,8 @@ class Head:
         #: The processes that need not give signs of life, for whoever drives this watches them.
         self.watched: set[int] = set()
         self.refused: int = 0
-        #: How many connections were refused before anybody said anything.
-        self.turned_away: int = 0
+        #: Returns how many connections were refused before anybody said anything.
+        self.turned_away: Callable[[], int] = int
         self.malformed: Tally = Tally(logger)
         self.rate: Rate = Rate()
         self._done_before = 0

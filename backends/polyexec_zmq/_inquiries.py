@@ -150,6 +150,7 @@ class Inquiries:
             "per_second": head.rate.per_second,
             "lost": head.losses,
             "refused": head.refused,
-            "turned_away": head.turned_away + (0 if head.relay is None else head.relay.turned_away),
+            "turned_away": head.turned_away()
+            + (0 if head.relay is None else head.relay.turned_away),
             "malformed": head.malformed.count,
         }

@@ -80,6 +80,7 @@ class HeadLoop:
         self._looks_at = 0.0
         if doorkeeper is not None:
             doorkeeper.register(self.poller)
+            self.head.turned_away = doorkeeper.turned_away
 
     def watch(self, fd: int, call: Callable[[], bool]) -> None:
         """Have *call* called when there is something on *fd*; it returns whether to go on."""
@@ -101,7 +102,6 @@ class HeadLoop:
             events = dict(self.poller.poll(max(int(wait * 1000), 1)))
             if self._doorkeeper is not None:
                 self._doorkeeper.see_to(events)
-                head.turned_away = self._doorkeeper.turned_away
                 head.revoke(self._doorkeeper.revoked())
             if self._sock in events:
                 self._read()

@@ -410,6 +410,7 @@ class RemotePool:
         """Take note that the head had given up this program, with all that it had of it."""
         with self.lock:
             numbers = list(self._jobs)
+        self._acknowledgements = Acknowledgements()  # nodes are to begin anew, and count from 1
         frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 

@@ -288,11 +288,11 @@ def test_who_brings_no_proof_is_counted_and_logged_seldom(
     for data in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64) * 100:
         with socket.create_connection(address) as sock:
             sock.sendall(data)
-    while door.keeper.turned_away < 300:
+    while door.keeper.turned_away() < 300:
         door.see_to()
     lines = [each for each in caplog.messages if "no proof of a key" in each]
     assert 1 <= len(lines) < 100
-    assert door.keeper.turned_away == 300
+    assert door.keeper.turned_away() == 300
 
 
 def test_what_is_no_key_lets_in_nobody(state: StateFolder, door: Door) -> None:

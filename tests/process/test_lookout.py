@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import time
 from typing import Any
@@ -84,3 +86,16 @@ def test_in_vain_it_looks_ever_more_seldom_and_again_once_it_pays(pipe: Pipe, lo
 def test_with_one_processor_it_sleeps(pipe: Pipe, lookout: Any) -> None:
     pipe.seconds = 50e-6
     assert pipe.wait_often(lookout, 100) == 0
+
+
+def test_it_ends_when_something_comes_or_the_other_end_is_closed() -> None:
+    reading, writing = os.pipe()
+    poller = select.poll()
+    poller.register(reading, select.POLLIN)
+    lookout = _lookout.Lookout(poller.poll)
+    os.write(writing, b"x")
+    assert lookout.wait()
+    os.read(reading, 1)
+    os.close(writing)
+    assert lookout.wait()
+    os.close(reading)
