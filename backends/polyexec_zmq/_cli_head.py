@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import socket
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from polyexec import ClusterError
-from polyexec_zmq._cli_common import one_line_errors
+from polyexec_zmq._cli_common import one_line_errors, signalled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +91,7 @@ def _with_keys(
     from polyexec_zmq._state import StateFolder, default_folder
 
     folder = StateFolder(default_folder() if state is None else state, create=True)
-    with folder.lock(), _ending() as ending:
+    with folder.lock(), signalled() as ending:
         doorkeeper = Doorkeeper(folder.members, folder.server_keys())
         with (
             _relay(bulk) as relay,
@@ -163,7 +161,7 @@ def _without_keys(
             "a head without keys has no --bulk, which spares it encryption: it has none"
         )
     advertise = options.pop("advertise")
-    with _ending() as ending, _bound(bind, insecure=insecure, **options) as loop:
+    with signalled() as ending, _bound(bind, insecure=insecure, **options) as loop:
         address = _reachable(loop.address, advertise)
         _serve(loop, ending, address if address.startswith("ipc:") else f"{address} --insecure")
 
@@ -187,22 +185,6 @@ def _bound(bind: str, **options: Any) -> Iterator[HeadLoop]:
     finally:
         loop.close()
         context.term()
-
-
-@contextmanager
-def _ending() -> Iterator[int]:
-    """Yield what is readable once SIGTERM or SIGINT has come."""
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    signal.set_wakeup_fd(writable)
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: None)
-    try:
-        yield readable
-    finally:
-        signal.set_wakeup_fd(-1)
-        os.close(readable)
-        os.close(writable)
 
 
 def _serve(loop: HeadLoop, ending: int, how: str) -> None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import queue
 import signal
 import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from polyexec_zmq._cli_common import one_line_errors, where_is, which_cluster
+from polyexec_zmq._cli_common import (
+    one_line_errors,
+    signalled,
+    where_is,
+    which_cluster,
+)
 from polyexec_zmq._environment import ADDRESS, CONNECTION_FILE, INSECURE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from polyexec_zmq._node import Node
 
 logger = logging.getLogger("polyexec.node")
@@ -71,25 +81,35 @@ def node_command(
         connect_timeout=connect_timeout,
         tell=changes.put,
     )
-    _heed_signals(changes)
-    node.start()
-    try:
-        _attend(node, found, changes)
-    finally:
-        node.close()
+    with _heeded(changes):
+        node.start()
+        try:
+            _attend(node, found, changes)
+        finally:
+            node.close()
     if node.failure is not None:
         raise node.failure
 
 
-def _heed_signals(changes: queue.SimpleQueue[str]) -> None:
-    came: list[int] = []
+@contextmanager
+def _heeded(changes: queue.SimpleQueue[str]) -> Iterator[None]:
+    """Have put among *changes* what signals ask for."""
+    with signalled() as readable:
+        came = os.fdopen(os.dup(readable), "rb", buffering=0)  # closed by the thread
+        thread = threading.Thread(
+            target=_heed, args=(came, changes), name="polyexec-signals", daemon=True
+        )
+        thread.start()
+        yield
 
-    def note(signum: int, _: Any) -> None:
-        came.append(signum)
-        changes.put(_END if signum == signal.SIGINT or len(came) > 1 else _DRAIN)
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, note)
+def _heed(came: IO[bytes], changes: queue.SimpleQueue[str]) -> None:
+    with came:
+        for count in itertools.count():
+            number = came.read(1)
+            if not number:
+                return
+            changes.put(_END if count or number[0] == signal.SIGINT else _DRAIN)
 
 
 def _attend(node: Node, address: str, changes: queue.SimpleQueue[str]) -> None:

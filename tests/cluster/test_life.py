@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster import errands
 from cluster.commands import PATIENCE, until
+from polyexec_zmq import _cli_node
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +61,26 @@ def test_a_signal_ends_a_node_that_has_nothing_to_do(commands: Commands, signum:
     node.signal(signum)
     assert node.exit_code() == 0
     assert "Traceback" not in node.written()
+
+
+def test_a_signal_is_heeded_that_did_not_wake_who_waits() -> None:
+    # As if it came just before the main thread began to wait: Python's handler is not called then.
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    changes: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def strike() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    try:
+        with _cli_node._heeded(changes):
+            for expected in ("drain", "end"):
+                thread = threading.Timer(0.1, strike)
+                thread.start()
+                assert changes.get(timeout=PATIENCE) == expected
+                thread.join()
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 def test_a_node_that_is_told_to_end_finishes_what_runs(commands: Commands, tmp_path: Path) -> None:
