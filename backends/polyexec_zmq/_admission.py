@@ -43,11 +43,13 @@ def check(hello: dict[str, Any]) -> None:
     check_number(hello.get("pid", 0))
     check_number(hello.get("cpus", 0), most=_MOST_WORKERS)
     check_number(hello.get("memory", 0))
+    check_number(hello.get("attempt", 0))
     if not isinstance(hello.get("draining", False), bool):
         raise TypeError("a node is draining, or is not")
     _check_table(hello.get("packages", {}), (str, type(None)))
     _check_counts(hello.get("resources", {}))
     if hello["role"] == "node":
+        wire.pack_numbers(hello.get("former", []))
         for station in hello["stations"]:
             _check_station(station)
 

@@ -157,6 +157,8 @@ class Head:
             answer = {"why": "it does not say which versions it has", "packages": sorted(wanted)}
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json(answer))
         known = self._by_id.get(hello["member"])
+        if known is not None and hello.get("attempt", 0) < known.attempt:
+            return None  # it was overtaken by a later one
         problem = self._problem(hello, known, key)
         if problem is not None:
             self.refused += 1
@@ -175,6 +177,8 @@ class Head:
         welcome = {**self._welcome(), "stale": stale}
         self._send_to(member, wire.letter(wire.WELCOME, 0, 0, wire.to_json(welcome)))
         if member.is_node:
+            for number in hello.get("former", ()):
+                self._note_successor(number, key)
             self._node_joined(member, hello, again=known is not None)
         for work in self._works_of(member.id):
             work.rejoined()
@@ -220,6 +224,12 @@ class Head:
         if node.draining:
             self._dismiss(node)
         self._place_all()
+
+    def _note_successor(self, former: int, key: str | None) -> None:
+        """Take note that a node has come back as another one, without what it had."""
+        node = self._by_id.get(former)
+        if node is not None and node.is_node and node.key == key:
+            node.succeeded = node.draining = True
 
     def _take_stations(
         self, node: HeadMember, told: Mapping[tuple[int, int], dict[str, Any]], *, again: bool
@@ -431,7 +441,10 @@ class Head:
         self._forgive(now)
         self._give_up_the_past(now)
         for member in list(self._by_id.values()):
-            if now - member.heard > self.lease and member.pid not in self.watched:
+            silent = now - member.heard
+            if member.succeeded and silent > BEAT:  # what was on its way has come
+                self._leave(member, "it was out of reach for too long, and has ended its workers")
+            elif silent > self.lease and member.pid not in self.watched:
                 self._leave(member, f"nothing was heard of it for {self.lease:g} seconds")
             elif now - member.spoke > BEAT:
                 self._send_to(member, wire.letter(wire.PING))
@@ -451,7 +464,7 @@ class Head:
         self._looked = now
         if missed > self.lease / 4:
             for member in self._by_id.values():
-                member.heard += missed
+                member.heard = min(member.heard + missed, now)
             self._succession.began = (self._succession.began or 0.0) + missed
 
     def _give_up_the_past(self, now: float) -> None:

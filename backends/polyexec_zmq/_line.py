@@ -16,6 +16,7 @@ comes from the head says nothing of that, for a line may be cut one way.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import socket
 import threading
@@ -89,6 +90,8 @@ class Line:
         self._connection = connection
         self._patience = patience
         self._connect_timeout = connect_timeout if connect_timeout is not None else patience
+        #: Counts the times that it asks to join: the last one counts, in whichever order they come.
+        self._attempts = itertools.count(1)
         #: The versions of distributions that the head wants to know.
         self._packages: dict[str, str | None] = {}
         self._near, self._far = socket.socketpair()
@@ -225,7 +228,8 @@ class Line:
                 self._quieten()
 
     def _say_hello(self) -> None:
-        hello = {**self._member.hello(), "packages": self._packages}
+        attempt = next(self._attempts)
+        hello = {**self._member.hello(), "packages": self._packages, "attempt": attempt}
         # If there is no room it is refused already, and waiting for some would be for ever.
         self._connection.send(wire.letter(wire.HELLO, 0, 0, wire.to_json(hello)))
 

@@ -20,6 +20,10 @@ class HeadMember:
         self.host: str = hello.get("host", "")
         #: A node's: how many workers it is good for, and what else it has.
         self.cpus: int = hello.get("cpus", 0)
+        #: How often it had asked to join by then.
+        self.attempt: int = hello.get("attempt", 0)
+        #: Whether its workers have ended, and it came back as another.
+        self.succeeded: bool = False
         self.resources: dict[str, int] = hello.get("resources", {})
         self.memory: int = hello.get("memory", 0)
         self.draining: bool = hello.get("draining", False)

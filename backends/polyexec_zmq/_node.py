@@ -86,6 +86,9 @@ class Node:
         self._drains = self._told_drain = self._dismissed = False
         self._tell = tell
         self._incarnation: str | None = None
+        #: Which members it was before, whose workers have ended; the head may not know so.
+        self._former: list[int] = []
+        self._told_former = 0
         self._outputs: Outputs | None = None
         if house is None and sys.platform == "linux":
             self._outputs = Outputs(self._output)
@@ -149,12 +152,16 @@ class Node:
 
     def hello(self) -> dict[str, Any]:
         """Return what to join with."""
-        with self._lock:
+        with self._lock:  # at one time, for a timer may make another node of it
             self._fenced = False
+            member, incarnation, former = self.member, self._incarnation, list(self._former)
+            stations = list(self._stations.values())
+        self._told_former = len(former)
         return {
             "role": "node",
-            "incarnation": self._incarnation,
-            "member": self.member,
+            "incarnation": incarnation,
+            "member": member,
+            "former": former,
             "name": self.name,
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -162,7 +169,7 @@ class Node:
             "memory": _memory(),
             "resources": self._resources,
             "draining": self._drains,
-            "stations": [station.inventory() for station in self._stations.values()],
+            "stations": [station.inventory() for station in stations],
             **versions(),
         }
 
@@ -171,6 +178,7 @@ class Node:
         with self._lock:
             fence, self._fence = self._fence, None
             fenced = self._fenced
+            del self._former[: self._told_former]
         if fence is not None:
             fence.cancel()
         self._fence_after = welcome["fence"]
@@ -304,7 +312,8 @@ class Node:
                 return
             self._fence = None
             self._fenced = True
-        self._kill_all()
+            stations, member = self._part()
+        self._kill(stations, member)
         self._leave_if_draining()
 
     def _leave_if_draining(self) -> None:
@@ -315,20 +324,32 @@ class Node:
             self._end()
 
     def _kill_all(self) -> None:
-        """Kill all workers, for somebody else may be told to do what they do.
+        """Kill all workers, for somebody else may be told to do what they do."""
+        with self._lock:
+            stations, member = self._part()
+        self._kill(stations, member)
+
+    def _part(self) -> tuple[list[Station], int]:
+        """Part with all stations; return them, and the member whose they were.
 
         With another number it is another node from now on, of which nobody expects anything.
         """
-        with self._lock:
-            stations, self._stations = list(self._stations.values()), {}
-            if stations:
-                self.member = new_member()
-                self._incarnation = None
-                self._bereft = True
+        member = self.member
+        stations, self._stations = list(self._stations.values()), {}
+        if stations:
+            self.member = new_member()
+            self._incarnation = None
+            self._bereft = True
+        return stations, member
+
+    def _kill(self, stations: list[Station], member: int) -> None:
         for station in stations:
             station.close(signal.SIGKILL)
         for station in stations:
             station.pool.join()
+        if stations:
+            with self._lock:
+                self._former.append(member)
 
     def failed(self, error: ClusterError) -> None:
         """Take note that the head is lost for good."""

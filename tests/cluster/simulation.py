@@ -1,7 +1,9 @@
 """A whole cluster without a socket, a thread or a process: what happens when is the test's choice.
 
 Head, hub, remote pool, node and station are the real ones. What is simulated is the network, whose
-sessions lose what is on its way when they are cut, and the local pools.
+sessions lose what is on its way to a member when they are cut, and the local pools. What is on its
+way to the head then is lost from some letter on; what is not may come late, behind letters of the
+member's next session.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from unittest import mock
 from polyexec.scheduling import Job
 from polyexec.scheduling.job import WITHDRAWN
 from polyexec_process._frames import NONE
-from polyexec_zmq import _hub, _node, _station
+from polyexec_zmq import _hub, _node, _shipping, _station
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._head import Head
 from polyexec_zmq._hub import Hub
@@ -49,6 +51,7 @@ class Line:
         self.member = member
         self.up = self.ends = False
         self.rid: bytes = b""
+        self.attempts = itertools.count(1)
         self.sent: deque[list[Any]] = deque()
         self.coming: deque[list[Any]] = deque()
 
@@ -196,6 +199,7 @@ class Cluster:
             mock.patch.object(_node, "ZmqConnection", mock.Mock(return_value=NO_CHANNELS)),
             mock.patch.object(_node, "Outputs", mock.Mock()),
             mock.patch.object(_station, "LocalPool", Pool),
+            mock.patch.object(_shipping, "_ACKNOWLEDGE", 1),  # for no time passes here
             mock.patch("socket.gethostname", return_value="here"),
         ]
         for patch in self._patches:
@@ -213,6 +217,8 @@ class Cluster:
         self.runs: dict[int, int] = {}
         self._asked: dict[int, Job] = {}
         self.fenced = False
+        #: Sessions that were cut, and what of them is still to come.
+        self._late: deque[tuple[bytes, deque[list[Any]]]] = deque()
         self.connect(self.hub)
 
     def close(self) -> None:
@@ -258,15 +264,28 @@ class Cluster:
         if member.line.rid:
             return
         member.line.rid = b"\1%d" % next(self._rids)
-        hello = wire.to_json(member.hello())
-        member.line.sent.append(wire.letter(wire.HELLO, 0, 0, hello))
+        hello = {**member.hello(), "attempt": next(member.line.attempts)}
+        member.line.sent.append(wire.letter(wire.HELLO, 0, 0, wire.to_json(hello)))
 
     def cut(self, member: Any) -> None:
-        """End a session, with all that is on its way."""
+        """End a session; what is on its way to the head may come yet."""
         line = member.line
+        if line.sent:
+            self._late.append((line.rid, line.sent))
+            line.sent = deque()
         line.rid, line.up = b"", False
-        line.sent.clear()
         line.coming.clear()
+
+    def come_late(self, place: int, most: int) -> None:
+        """Let some letters arrive of a session that was cut."""
+        if self._late:
+            self._late.rotate(place)
+            rid, letters = self._late[0]
+            for _ in range(min(most, len(letters))):
+                self._to_head(rid, letters.popleft())
+            if not letters:
+                self._late.popleft()
+            self.head.settle()
 
     def carry(self, member: Any, *, up: bool, most: int) -> bool:
         """Let some letters arrive; return whether there were any."""
@@ -280,17 +299,17 @@ class Cluster:
                 break
             letter = queue.popleft()
             if up:
-                self._to_head(line, letter)
+                reply = self._to_head(line.rid, letter)
+                if reply is not None:
+                    line.coming.append(reply)
             else:
                 self._to_member(member, letter)
         self.head.settle()
         return count > 0
 
-    def _to_head(self, line: Line, letter: list[Any]) -> None:
+    def _to_head(self, rid: bytes, letter: list[Any]) -> list[Any] | None:
         self.now += 0.001
-        reply = self.head.receive(line.rid, letter, self.now, lambda: "")
-        if reply is not None:
-            line.coming.append(reply)
+        return self.head.receive(rid, letter, self.now, lambda: "")
 
     def _to_member(self, member: Any, letter: list[Any]) -> None:
         kind, peer, number = wire.HEAD.unpack(letter[0])
@@ -408,10 +427,19 @@ class Cluster:
                 self.head._leave(member, "it was silent")
         self.head.settle()
 
+    def stray(self, place: int) -> None:
+        """Have a node out of reach for so long that it gives up; the head has not noticed."""
+        if self.nodes:
+            self.fenced = True
+            node = self.nodes[place % len(self.nodes)]
+            self.cut(node)
+            node._kill_all()
+
     def restart_head(self) -> None:
         """Have another head take the place of this one."""
         for member in self.members():
             self.cut(member)
+        self._late.clear()
         self.head = self._new_head()
 
     def settle(self) -> None:
@@ -439,8 +467,9 @@ class Cluster:
                 return
             if not busy:
                 self.now += 1.0
-                for member in self.head.members.values():
-                    member.heard = self.now
+                for member in self.members():
+                    if member.line.rid in self.head.members:
+                        self.head.members[member.line.rid].heard = self.now
                 self.head.look(self.now)
         missing = [job.owner.name for job in self.jobs if job.owner.name not in self.crew.outcomes]
         raise AssertionError(f"jobs never ended: {missing}")

@@ -36,13 +36,17 @@ MOVES: Final = {
     "join": 3,
     "restart_head": 3,
     "fence": 2,
+    "stray": 2,
+    "come_late": 8,
 }
 
 
 def moves(seed: int) -> list[Move]:
     """Return what happens in one life."""
     chance = random.Random(seed)
-    kinds = chance.choices(list(MOVES), list(MOVES.values()), k=STEPS)
+    # Some are rare in a life, others frequent: so what takes several of a kind comes about sooner.
+    weights = [weight * chance.choice([0.1, 1, 1, 4]) for weight in MOVES.values()]
+    kinds = chance.choices(list(MOVES), weights, k=STEPS)
     return [(kind, chance.randrange(60), chance.choice([1, 1, 2, 8])) for kind in kinds]
 
 
@@ -62,6 +66,8 @@ DONE: Final[dict[str, Callable[[Cluster, int, int], object]]] = {
     "begin": lambda cluster, place, _: cluster.begin(place),
     "finish": lambda cluster, place, _: cluster.finish(place),
     "fence": lambda cluster, place, _: cluster.fence(place),
+    "stray": lambda cluster, place, _: cluster.stray(place),
+    "come_late": lambda cluster, place, count: cluster.come_late(place, count),
     "withdraw": lambda cluster, place, _: cluster.withdraw(place),
     "kill": lambda cluster, place, _: cluster.kill(place),
 }
@@ -105,3 +111,25 @@ def test_every_job_ends_once_and_no_attempt_runs_twice(first: int) -> None:
             print(f"seed {seed} fails by: {fewest}")  # noqa: T201 - to be repeated
             live(fewest)
             raise
+
+
+def test_an_answer_that_was_lost_in_a_cut_is_not_taken_for_heard_with_a_later_one() -> None:
+    live(
+        [
+            *(("join", 0, 2), ("submit", 0, 8), ("exchange", 0, 0), ("exchange", 0, 0)),
+            *(("begin", 0, 0), ("finish", 0, 0)),
+            *(
+                ("cut", 0, 0),
+                ("send", 1, 8),
+            ),  # the first answer goes to a program that is not there
+            *(("connect", 0, 0), ("send", 0, 8), ("receive", 0, 8)),
+            *(("finish", 0, 0), ("send", 1, 8), ("receive", 0, 8), ("send", 0, 8)),
+            ("stray", 0, 0),  # and the node is lost before it hears that the program is back
+        ]
+    )
+
+
+def test_a_node_that_joins_is_not_taken_for_what_it_was_before() -> None:
+    live(
+        [("join", 0, 1), ("submit", 0, 2), ("stray", 0, 0), ("exchange", 0, 0), ("come_late", 0, 8)]
+    )
