@@ -114,7 +114,9 @@ def _check_station(station: dict[str, Any]) -> None:
     check_number(station["executor"], most=_LARGEST)
     check_number(station["width"], most=_MOST_WORKERS)
     wire.pack_numbers(station["jobs"])
-    wire.pack_numbers(station["answered"])
+    for letter, answered in station["answered"]:
+        check_number(letter)
+        wire.pack_numbers(answered)
     _check_table(station["units"], (list,))
     for numbers in station["units"].values():
         wire.pack_numbers(numbers)

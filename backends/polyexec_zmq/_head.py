@@ -39,6 +39,8 @@ logger = logging.getLogger("polyexec.head")
 #: How many seconds a member may be silent, and how often it is to give a sign of life.
 LEASE: Final = 20.0
 BEAT: Final = 1.0
+#: Of how many members that are gone it knows a hello that comes late.
+_MOST_GONE: Final = 1000
 
 
 class Head:
@@ -78,6 +80,8 @@ class Head:
         self._done_before = 0
         self._looked: float = 0.0
         self._lost: list[dict[str, Any]] = []
+        #: Which attempt to join was the last, of members that are gone.
+        self._gone: dict[int, int] = {}
 
     # -- letters ---------------------------------------------------------------------------------
 
@@ -96,6 +100,7 @@ class Head:
                     return wire.letter(wire.UNKNOWN)
                 return self._join(rid, wire.from_json(frames[1]), now, key())
             member.heard = now
+            member.has_spoken = True
             if kind in wire.RELAYED:
                 self._relay(member, kind, peer, number, frames)
             elif kind == wire.PING:
@@ -157,20 +162,24 @@ class Head:
             answer = {"why": "it does not say which versions it has", "packages": sorted(wanted)}
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json(answer))
         known = self._by_id.get(hello["member"])
-        if known is not None and hello.get("attempt", 0) < known.attempt:
+        newest = self._gone.get(hello["member"], 0) if known is None else known.attempt
+        if hello.get("attempt", 0) < newest:
             return None  # it was overtaken by a later one
         problem = self._problem(hello, known, key)
         if problem is not None:
             self.refused += 1
             logger.warning("refused %s %s: %s", hello["role"], hello.get("name", ""), problem)
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
-        stale = known is None and self._succession.gave_up(hello, self.incarnation, now)
         if known is not None:
             del self.members[known.rid]
             hello["draining"] = known.draining or hello.get("draining", False)
-        elif stale:
+            told = known.has_spoken or hello.get("incarnation") is None
+            stale = known.stale and not told
+        else:
+            stale = self._succession.gave_up(hello, self.incarnation, now)
+        if stale:
             hello["stations"] = []
-        member = HeadMember(rid, {**hello, "key": key}, now)
+        member = HeadMember(rid, {**hello, "key": key, "stale": stale}, now)
         self.members[rid] = self._by_id[member.id] = member
         self._succession.awaited.discard(member.id)
         # First of all, so that what is sent for it comes behind.
@@ -260,6 +269,9 @@ class Head:
         if member.gone:
             return
         member.gone = True
+        self._gone[member.id] = member.attempt
+        if len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
         if self.relay is not None:
             self.relay.part(member.id)
         self.members.pop(member.rid, None)
@@ -291,8 +303,10 @@ class Head:
         self._dirty.add(work)
 
     def _drop(self, work: Work) -> None:
-        """End an executor whose program is gone."""
+        """End an executor whose program is gone, though it may come back; to another head even."""
         work.close(signal.SIGKILL)
+        for node in list(work.windows):
+            work.lose(node, {"node": "", "host": None, "why": "its program was given up"})
         self._forget(work)
 
     def _forget(self, work: Work) -> None:
@@ -370,9 +384,11 @@ class Head:
             self._begin_channel(node, client, wire.from_json(frames[1]))
             return
         work = self.works.get((client, number))
-        if work is None:
-            return  # its program is gone, or has not come back yet
-        if kind == wire.ANSWERS:
+        if kind == wire.CLOSED:
+            self._workers_ended(node, (client, number))
+        elif work is None:
+            pass  # its program is gone, or has not come back yet
+        elif kind == wire.ANSWERS:
             self.send(client, work.answered(node.id, frames))
             self._dirty.add(work)
         elif kind == wire.BARREN:
@@ -384,11 +400,19 @@ class Head:
             work.withdrawn(*map(wire.unpack_numbers, frames[1:]))
             self.send(client, wire.letter(kind, node.id, number, *frames[1:]))
             self._dirty.add(work)
-        elif kind == wire.CLOSED:
-            if work.closed(node.id):
-                self._closed(work)
         else:
             raise ValueError(f"a node has no letters of kind {kind}")
+
+    def _workers_ended(self, node: HeadMember, key: tuple[int, int]) -> None:
+        """Take note that the workers of an executor on a node have ended."""
+        work = self.works.get(key)
+        if work is None:
+            self._succession.ended(key, node.id)
+        elif work.closing is None:  # it was told to by a head that had given the program up
+            self._node_lost_work(node, work, "it has ended its workers")
+            self._place(work)
+        elif work.closed(node.id):
+            self._closed(work)
 
     def _begin_channel(self, node: HeadMember, client: int, about: dict[str, Any]) -> None:
         """Have a node and a program meet at the relay."""
@@ -459,10 +483,13 @@ class Head:
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
 
     def _forgive(self, now: float) -> None:
-        """Hold it against nobody that this process itself did not run for long."""
-        missed = now - self._looked
+        """Hold it against nobody that this process itself did not run for long.
+
+        Some time counts even so: one that is always late does not wait for the dead for ever.
+        """
+        missed = now - self._looked - 2 * min(BEAT, self.lease / 8)
         self._looked = now
-        if missed > self.lease / 4:
+        if missed > 0:
             for member in self._by_id.values():
                 member.heard = min(member.heard + missed, now)
             self._succession.began = (self._succession.began or 0.0) + missed

@@ -29,19 +29,30 @@ class InOrder:
         #: Up to which number each node's records are handled, and the node has been told so.
         self._numbers: dict[int, int] = {}
         self._told: dict[int, int] = {}
+        #: How often nodes have begun to count anew.
+        self._beginnings = 0
 
     def handle(self, node: int, number: int, record: Any) -> None:
         """Have a node's record handled."""
-        self.put(lambda: self._handle_record(node, number, bytes(record)))
+        beginning = self._beginnings
+        self.put(lambda: self._handle_record(beginning, node, number, bytes(record)))
 
-    def _handle_record(self, node: int, number: int, record: bytes) -> None:
+    def _handle_record(self, beginning: int, node: int, number: int, record: bytes) -> None:
         try:
             handle_record(record)
         finally:
             with self._lock:
-                self._numbers[node] = number
+                if beginning == self._beginnings:
+                    self._numbers[node] = number
             if number - self._told.get(node, 0) >= SOME:
                 self._wake()
+
+    def begin_anew(self) -> None:
+        """Take note that nodes count from 1 again."""
+        with self._lock:
+            self._beginnings += 1
+            self._numbers.clear()
+            self._told.clear()
 
     def put(self, call: Callable[[], object]) -> None:
         """Have *call* called on the handlers' thread, as a record is handled."""

@@ -22,6 +22,10 @@ class HeadMember:
         self.cpus: int = hello.get("cpus", 0)
         #: How often it had asked to join by then.
         self.attempt: int = hello.get("attempt", 0)
+        #: Whether it was given up before it joined, and whether it has said anything since, and
+        #: so been told.
+        self.stale: bool = hello["stale"]
+        self.has_spoken: bool = False
         #: Whether its workers have ended, and it came back as another.
         self.succeeded: bool = False
         self.resources: dict[str, int] = hello.get("resources", {})

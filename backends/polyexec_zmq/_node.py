@@ -184,6 +184,7 @@ class Node:
         self._fence_after = welcome["fence"]
         if welcome["stale"]:
             self._kill_all()
+            self._incarnation = None
         if welcome["stale"] or fenced:
             assert isinstance(self.line, Line)
             self.line.again()  # the head has been told of what there is no more

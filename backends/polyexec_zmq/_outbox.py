@@ -78,18 +78,20 @@ class Outbox:
         task.worker = worker
         self._starts.append((now, task))
 
-    def answered(self) -> list[int]:
+    def answered(self) -> list[tuple[int, list[int]]]:
         """Return the jobs that are answered, as far as it is not known that this has arrived.
 
-        What was to be said of jobs that were given back is not said any more.
+        That is by letter, 0 for those of which none has been written yet. What was to be said of
+        jobs that were given back is not said any more.
         """
-        numbers = [number for _, _, answered in self._unacknowledged for number in answered]
+        letters = [(seq, answered) for seq, _, answered in self._unacknowledged]
+        numbers: list[int] = []
         for item in list(self._out):
             if item[0] in _GIVEN_BACK:
                 self._out.remove(item)
             elif item[0] == wire.ANSWERS:
                 numbers.append(item[1])
-        return numbers
+        return [*letters, (0, numbers)]
 
     def acknowledged(self, newest: int) -> None:
         """Forget answers that have arrived."""

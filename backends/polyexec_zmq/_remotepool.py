@@ -407,10 +407,19 @@ class RemotePool:
         self._delivery.lost(node, how, [sent.job for sent in lost])
 
     def given_up(self, why: str) -> None:
-        """Take note that the head had given up this program, with all that it had of it."""
+        """Take note that the head had given up this program, with all that it had of it.
+
+        With another number it is another executor from now on: a node may not have done with the
+        workers of this one, and takes what is for them for nobody's.
+        """
         with self.lock:
+            if self._number is None or self.closed:
+                return
             numbers = list(self._jobs)
-        self._acknowledgements = Acknowledgements()  # nodes are to begin anew, and count from 1
+            self._hub.remove(self._number)
+            self._number = self._hub.add(self)
+        self._acknowledgements = Acknowledgements()  # nodes count from 1 again
+        self._delivery.in_order.begin_anew()
         frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 

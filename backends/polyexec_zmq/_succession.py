@@ -48,6 +48,10 @@ class Succession:
         """Return what nodes have for an executor, whose program has come back."""
         return self._orphans.pop(key, {})
 
+    def ended(self, key: tuple[int, int], node: int) -> None:
+        """Take note that a node has nothing any more for a program that is not here."""
+        self._orphans.get(key, {}).pop(node, None)
+
     def forget(self, node: int) -> None:
         """Take note that a node has nothing of what it had told."""
         for stations in self._orphans.values():
@@ -60,7 +64,8 @@ class Succession:
         has = {
             (client, number)
             for (client, _), station in told.items()
-            for number in (*station["jobs"], *station["answered"])
+            for numbers in (station["jobs"], *(jobs for _, jobs in station["answered"]))
+            for number in numbers
         }
         for client, sent in self._sent.items():
             mine = [number for number, where in sent.items() if where == node]

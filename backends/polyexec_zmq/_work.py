@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from polyexec_zmq._journal import Journal
+
+    #: A letter's number, and the jobs that it answers.
+    Answered: TypeAlias = tuple[int, list[int]]
 
 #: How many seconds a node may be silent before what it has not begun is recalled for another.
 PATIENCE: Final = 0.05
@@ -138,13 +141,13 @@ class Work:
         units = wire.to_json(self._units.get(node, {}))
         self._send(node, self._letter(wire.RESIZE, wire.COUNT.pack(width), units))
 
-    def resume(self, node: int, held: Iterable[int], answered: Iterable[int]) -> None:
+    def resume(self, node: int, held: Iterable[int], answered: Iterable[Answered]) -> None:
         """Take up again with a node that had been out of reach, and has these jobs."""
         window = self.windows[node]
         self._taught[node] = set()
         held = set(held)
         known = {job.owner for job in window.entries}
-        missing = known - held - set(answered)
+        missing = known - held - {number for _, numbers in answered for number in numbers}
         self._recalled.discard(node)
         self._requeue(window, list(missing))
         self._take_over(window, held - known)
@@ -167,11 +170,14 @@ class Work:
             self._send(node, self._letter(wire.CLOSE, wire.COUNT.pack(self.closing)))
         self._send(self.client, wire.letter(wire.RESEND, node, self.number))
 
-    def claim(self, node: int, width: int, held: Iterable[int], answered: Iterable[int]) -> None:
+    def claim(
+        self, node: int, width: int, held: Iterable[int], answered: Collection[Answered]
+    ) -> None:
         """Take note that a node has workers and jobs of it from before this head began."""
         self._past.claimed(node, answered)
-        for number in answered:
-            self._doubtful.pop(number, None)
+        for _, numbers in answered:
+            for number in numbers:
+                self._doubtful.pop(number, None)
         self._send(node, self._letter(wire.RESEND))
         self.windows[node] = self.scheduler.add_site(node, width)
         self._taught[node] = set()
@@ -224,7 +230,10 @@ class Work:
             return
         self._forget_asked(numbers)
         self.lost += len(numbers)
-        self._tell_lost(self._past.lost(node, numbers, {**how, "id": node}), how, node)
+        numbers = self._past.lost(node, numbers, {**how, "id": node})
+        if self._journal is not None:
+            self._journal.lost(self.client, numbers)
+        self._tell_lost(numbers, how, node)
 
     def _remove(self, node: int) -> list[int] | None:
         """Forget a node's workers; return the jobs that it had, None if it had no workers."""

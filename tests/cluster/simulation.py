@@ -25,6 +25,8 @@ from polyexec_zmq._remotepool import RemotePool
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polyexec_zmq._members import HeadMember
 
 MOST_NODES = 3
@@ -88,7 +90,10 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Take *job*."""
-        self.waiting.append(job)
+        if self.closed:
+            self.client.stopped(job)
+        else:
+            self.waiting.append(job)
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*, if it waits."""
@@ -193,12 +198,15 @@ class Cluster:
     """One head at a time, one program, and nodes."""
 
     def __init__(self) -> None:
+        #: What is left to do for stations whose workers are about to end.
+        self._closings: deque[Callable[[], None]] = deque()
         self._patches: list[Any] = [
             mock.patch.object(_hub, "Line", Line),
             mock.patch.object(_node, "Line", Line),
             mock.patch.object(_node, "ZmqConnection", mock.Mock(return_value=NO_CHANNELS)),
             mock.patch.object(_node, "Outputs", mock.Mock()),
             mock.patch.object(_station, "LocalPool", Pool),
+            mock.patch.object(_station, "threading", mock.Mock(Thread=self._defer)),
             mock.patch.object(_shipping, "_ACKNOWLEDGE", 1),  # for no time passes here
             mock.patch("socket.gethostname", return_value="here"),
         ]
@@ -234,6 +242,7 @@ class Cluster:
         journal.remove.side_effect = self.roster.discard
         journal.sent.side_effect = self._note_sent
         journal.given_back.side_effect = self._note_given_back
+        journal.lost.side_effect = lambda program, numbers: self._note_sent(program, 0, numbers)
         return Head(self._deliver, lease=20.0, versions=versions(), journal=journal)
 
     def _note_sent(self, program: int, node: int, numbers: list[int]) -> None:
@@ -242,6 +251,9 @@ class Cluster:
     def _note_given_back(self, program: int, numbers: list[int]) -> None:
         for number in numbers:
             self.sent[program].pop(number, None)
+
+    def _defer(self, target: Callable[[], None], **_: Any) -> Any:
+        return mock.Mock(start=lambda: self._closings.append(target))
 
     # -- the network -------------------------------------------------------------------------------
 
@@ -435,6 +447,18 @@ class Cluster:
             self.cut(node)
             node._kill_all()
 
+    def end_workers(self) -> None:
+        """Have the workers end of a station that is being closed."""
+        if self._closings:
+            self._closings.popleft()()
+
+    def give_up(self) -> None:
+        """Have the head give the program up."""
+        for member in list(self.head.members.values()):
+            if not member.is_node:
+                self.fenced = True
+                self.head._leave(member, "it was silent")
+
     def restart_head(self) -> None:
         """Have another head take the place of this one."""
         for member in self.members():
@@ -457,6 +481,7 @@ class Cluster:
                 self.finish(place)
                 busy |= any(pool.outstanding for pool in self.pools(place))
                 busy |= any(station.outbox for station in node._stations.values())
+            self.end_workers()
             self.look_at_withdrawn()
             if not busy and len(self.crew.outcomes) == len(self.jobs):
                 assert not self.pool._withdrawing, "nobody answered who asked for jobs back"
@@ -468,8 +493,8 @@ class Cluster:
             if not busy:
                 self.now += 1.0
                 for member in self.members():
-                    if member.line.rid in self.head.members:
-                        self.head.members[member.line.rid].heard = self.now
+                    if member.line.up:
+                        member.line.send(wire.letter(wire.PING))
                 self.head.look(self.now)
         missing = [job.owner.name for job in self.jobs if job.owner.name not in self.crew.outcomes]
         raise AssertionError(f"jobs never ended: {missing}")

@@ -59,9 +59,22 @@ def test_who_speaks_as_the_head_goes_on_has_no_more_time_than_others(driven: Dri
     driven.joins(1, 0.0)
     driven.speaks(b"1", 1000.0)
     assert driven.nodes_at(1000.0) == [1]
-    for late in range(4, 20, 4):
+    for late in range(1, 20):
         assert driven.nodes_at(1000.0 + late) == [1]
-    assert driven.nodes_at(1000.1 + LEASE) == []
+    driven.nodes_at(1000.0 + LEASE)
+    assert driven.nodes_at(1001.0 + LEASE) == []
+
+
+@pytest.mark.parametrize("pause", [1.5, 3.0, 7.0, 60.0])
+def test_a_head_that_is_always_late_gives_up_the_dead_all_the_same(
+    driven: Driven, pause: float
+) -> None:
+    driven.joins(1, 0.0)
+    looks = 0
+    while driven.nodes_at(pause * (looks + 1)):
+        looks += 1
+    assert looks <= LEASE / min(pause, 2 * BEAT)
+    assert (looks + 1) * pause > LEASE
 
 
 def test_a_node_that_is_another_one_by_now_is_waited_for_no_longer(driven: Driven) -> None:

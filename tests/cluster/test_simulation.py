@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: How many lives of a cluster are tried in a test, and how many things happen in each.
-EPISODES: Final = 400 if os.environ.get("POLYEXEC_SOAK") else 40
+EPISODES: Final = 4000 if os.environ.get("POLYEXEC_SOAK") else 100
 STEPS: Final = 60
 
 #: What to do, to which of those there are, and how much of it.
@@ -38,6 +38,8 @@ MOVES: Final = {
     "fence": 2,
     "stray": 2,
     "come_late": 8,
+    "give_up": 1,
+    "end_workers": 3,
 }
 
 
@@ -48,6 +50,36 @@ def moves(seed: int) -> list[Move]:
     weights = [weight * chance.choice([0.1, 1, 1, 4]) for weight in MOVES.values()]
     kinds = chance.choices(list(MOVES), weights, k=STEPS)
     return [(kind, chance.randrange(60), chance.choice([1, 1, 2, 8])) for kind in kinds]
+
+
+#: What may happen to whom on lines of which some are slow.
+WORK: Final = {
+    **{(kind, place): 0.7 for kind in ("begin", "finish") for place in (0, 1)},
+    **{("connect", place): 0.6 for place in (0, 1, 2)},
+    ("submit", 0): 0.3,
+    ("end_workers", 0): 0.3,
+}
+FAULTS: Final = (
+    *(("cut", 0), ("cut", 1), ("cut", 2), ("stray", 0), ("stray", 1), ("fence", 0), ("give_up", 0)),
+    *(("restart_head", 0), ("withdraw", 7), ("kill", 7), ("recall", 0), ("come_late", 0)),
+)
+
+
+def slow_moves(seed: int) -> list[Move]:
+    """Return what happens in one life with two nodes, on lines of which some are slow."""
+    chance = random.Random(seed)
+    chances = {
+        (kind, place): chance.choice([0.02, 0.1, 0.5, 2, 2])
+        for kind in ("send", "receive")
+        for place in (0, 1, 2)
+    }
+    chances |= WORK
+    chances |= {fault: 0.12 * chance.choice([0, 1, 2]) for fault in FAULTS}
+    happens: list[Move] = [("join", 0, chance.choice([1, 2])), ("join", 0, 2), ("submit", 0, 8)]
+    happens += [("exchange", 0, 0), ("exchange", 0, 0)]
+    for kind, place in chance.choices(list(chances), list(chances.values()), k=STEPS):
+        happens.append((kind, place, chance.choice([1, 2, 8])))
+    return happens
 
 
 #: How it is done.
@@ -68,6 +100,8 @@ DONE: Final[dict[str, Callable[[Cluster, int, int], object]]] = {
     "fence": lambda cluster, place, _: cluster.fence(place),
     "stray": lambda cluster, place, _: cluster.stray(place),
     "come_late": lambda cluster, place, count: cluster.come_late(place, count),
+    "give_up": lambda cluster, _, __: cluster.give_up(),
+    "end_workers": lambda cluster, _, __: cluster.end_workers(),
     "withdraw": lambda cluster, place, _: cluster.withdraw(place),
     "kill": lambda cluster, place, _: cluster.kill(place),
 }
@@ -101,13 +135,16 @@ def shortest(happens: list[Move]) -> list[Move]:
     return happens
 
 
+@pytest.mark.parametrize("happening", [moves, slow_moves])
 @pytest.mark.parametrize("first", range(0, 25 * EPISODES, EPISODES))
-def test_every_job_ends_once_and_no_attempt_runs_twice(first: int) -> None:
+def test_every_job_ends_once_and_no_attempt_runs_twice(
+    first: int, happening: Callable[[int], list[Move]]
+) -> None:
     for seed in range(first, first + EPISODES):
         try:
-            live(moves(seed))
+            live(happening(seed))
         except Exception:
-            fewest = shortest(moves(seed))
+            fewest = shortest(happening(seed))
             print(f"seed {seed} fails by: {fewest}")  # noqa: T201 - to be repeated
             live(fewest)
             raise
