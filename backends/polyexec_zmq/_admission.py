@@ -113,6 +113,8 @@ def _check_station(station: dict[str, Any]) -> None:
     check_number(station["client"], 1)
     check_number(station["executor"], most=_LARGEST)
     check_number(station["width"], most=_MOST_WORKERS)
+    if not isinstance(station["closing"], bool):
+        raise TypeError("a station is closing, or is not")
     wire.pack_numbers(station["jobs"])
     for letter, answered in station["answered"]:
         check_number(letter)

@@ -11,6 +11,7 @@ places nothing before it has heard of every node of the other's roster, or their
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -39,6 +40,8 @@ logger = logging.getLogger("polyexec.head")
 #: How many seconds a member may be silent, and how often it is to give a sign of life.
 LEASE: Final = 20.0
 BEAT: Final = 1.0
+#: What became of an executor on a node whose workers ended, though it is in use.
+_ENDED: Final = "it has ended its workers"
 #: Of how many members that are gone it knows a hello that comes late.
 _MOST_GONE: Final = 1000
 
@@ -80,8 +83,8 @@ class Head:
         self._done_before = 0
         self._looked: float = 0.0
         self._lost: list[dict[str, Any]] = []
-        #: Which attempt to join was the last, of members that are gone.
-        self._gone: dict[int, int] = {}
+        #: Which attempt to join was the last, of members that are gone and their keys.
+        self._gone: dict[tuple[int, str | None], int] = {}
 
     # -- letters ---------------------------------------------------------------------------------
 
@@ -162,14 +165,14 @@ class Head:
             answer = {"why": "it does not say which versions it has", "packages": sorted(wanted)}
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json(answer))
         known = self._by_id.get(hello["member"])
-        newest = self._gone.get(hello["member"], 0) if known is None else known.attempt
-        if hello.get("attempt", 0) < newest:
-            return None  # it was overtaken by a later one
         problem = self._problem(hello, known, key)
         if problem is not None:
             self.refused += 1
             logger.warning("refused %s %s: %s", hello["role"], hello.get("name", ""), problem)
             return wire.letter(wire.REFUSED, 0, 0, wire.to_json({"why": problem}))
+        newest = self._gone.get((hello["member"], key), 0) if known is None else known.attempt
+        if hello.get("attempt", 0) < newest:
+            return None  # it was overtaken by a later one
         if known is not None:
             del self.members[known.rid]
             hello["draining"] = known.draining or hello.get("draining", False)
@@ -180,6 +183,7 @@ class Head:
         if stale:
             hello["stations"] = []
         member = HeadMember(rid, {**hello, "key": key, "stale": stale}, now)
+        member.succeeded = known is not None and known.succeeded
         self.members[rid] = self._by_id[member.id] = member
         self._succession.awaited.discard(member.id)
         # First of all, so that what is sent for it comes behind.
@@ -248,6 +252,8 @@ class Head:
             work = self.works.get(key)
             if work is None:
                 self._succession.orphan(key, node.id, station)
+            elif station["closing"] and work.closing is None:
+                self._await_end(work, node.id)
             elif node.id in work.barred:
                 self.send(node.id, wire.letter(wire.CLOSE, *key, wire.KILLED))
             elif node.id in work.windows:
@@ -257,6 +263,14 @@ class Head:
         for key, work in self.works.items():
             if again and key not in told and node.id in work.windows:
                 work.resume(node.id, (), ())  # what it was sent has not arrived
+
+    def _await_end(self, work: Work, node: int) -> None:
+        """Place nothing of an executor on a node that is ending its workers unasked.
+
+        Another head has told it to, which had given the program up. What they had is lost.
+        """
+        self._node_lost_work(self._by_id[node], work, _ENDED)
+        work.ending.add(node)
 
     def _claim(self, work: Work, node: int, station: dict[str, Any]) -> None:
         self._placing.claimed(work, node, station)
@@ -269,7 +283,7 @@ class Head:
         if member.gone:
             return
         member.gone = True
-        self._gone[member.id] = member.attempt
+        self._gone[member.id, member.key] = member.attempt
         if len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         if self.relay is not None:
@@ -290,8 +304,11 @@ class Head:
             self.inquiries.left(member)
             self._place_all()
         else:
-            for work in self._works_of(member.id):
+            works = self._works_of(member.id)
+            for work in works:
                 self._drop(work)
+            if works:
+                self._succession.forsake(member.id)
 
     def _node_lost_work(self, node: HeadMember, work: Work, why: str) -> None:
         if node.id not in work.windows:
@@ -303,10 +320,8 @@ class Head:
         self._dirty.add(work)
 
     def _drop(self, work: Work) -> None:
-        """End an executor whose program is gone, though it may come back; to another head even."""
+        """End an executor whose program is gone."""
         work.close(signal.SIGKILL)
-        for node in list(work.windows):
-            work.lose(node, {"node": "", "host": None, "why": "its program was given up"})
         self._forget(work)
 
     def _forget(self, work: Work) -> None:
@@ -356,6 +371,7 @@ class Head:
 
     def _open(self, member: HeadMember, number: int, spec: dict[str, Any], birth: bytes) -> None:
         check_spec(spec)
+        self._succession.came_back(member.id)
         work = Work(
             member.id,
             number,
@@ -367,7 +383,9 @@ class Head:
         )
         self.works[member.id, number] = work
         for node, station in self._succession.adopt((member.id, number)).items():
-            if node in self._by_id:
+            if node in self._by_id and station["closing"]:
+                work.ending.add(node)
+            elif node in self._by_id:
                 self._claim(work, node, station)
         self._place(work)
 
@@ -386,8 +404,8 @@ class Head:
         work = self.works.get((client, number))
         if kind == wire.CLOSED:
             self._workers_ended(node, (client, number))
-        elif work is None:
-            pass  # its program is gone, or has not come back yet
+        elif work is None or node.id in work.ending:
+            pass  # its program is gone, or has not come back yet; or had been given up
         elif kind == wire.ANSWERS:
             self.send(client, work.answered(node.id, frames))
             self._dirty.add(work)
@@ -408,8 +426,9 @@ class Head:
         work = self.works.get(key)
         if work is None:
             self._succession.ended(key, node.id)
-        elif work.closing is None:  # it was told to by a head that had given the program up
-            self._node_lost_work(node, work, "it has ended its workers")
+        elif work.closing is None:
+            self._node_lost_work(node, work, _ENDED)
+            work.ending.discard(node.id)
             self._place(work)
         elif work.closed(node.id):
             self._closed(work)
@@ -478,9 +497,14 @@ class Head:
         self.inquiries.look(now)
         self.rate.note(now, self._done())
         if self._journal is not None and self._journal.is_full:
-            self._journal.begin(held for work in self.works.values() for held in work.held())
+            self._write_anew(self._journal)
         self.settle()
         return 0.05 if self._crowded else min(BEAT, self.lease / 8)
+
+    def _write_anew(self, journal: Journal) -> None:
+        """Write down what the next head has to know, without what came of it by now."""
+        held = [self._succession.held(), *(work.held() for work in self.works.values())]
+        journal.begin(itertools.chain.from_iterable(held))
 
     def _forgive(self, now: float) -> None:
         """Hold it against nobody that this process itself did not run for long.
@@ -505,7 +529,7 @@ class Head:
                     self._tell_gone(member, node)
             if self._journal is not None:
                 self._journal.remove(node)
-        for client, number, node in self._succession.abandoned(now):
+        for client, number, node in self._succession.abandoned(now, self._by_id):
             self.send(node, wire.letter(wire.CLOSE, client, number, wire.KILLED))
 
     def drain(self, node: HeadMember) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.surroundings import Handling, handle_record
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 _GLANCE: Final = 0.1
 
 
+class _Count:
+    """Up to which number a node's records are handled, and it has been told so."""
+
+    __slots__ = ("handled", "told")
+
+    def __init__(self) -> None:
+        self.handled = self.told = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the node should hear of it."""
+        return self.handled - self.told >= SOME
+
+
 class InOrder:
     """One executor's; all but `join` is called on one thread, which *wake* wakes."""
 
@@ -26,33 +40,28 @@ class InOrder:
         self._received = 0
         self._handled = 0
         self._calls: deque[tuple[int, Callable[[], object]]] = deque()
-        #: Up to which number each node's records are handled, and the node has been told so.
-        self._numbers: dict[int, int] = {}
-        self._told: dict[int, int] = {}
-        #: How often nodes have begun to count anew.
-        self._beginnings = 0
+        self._counts: defaultdict[int, _Count] = defaultdict(_Count)
 
     def handle(self, node: int, number: int, record: Any) -> None:
         """Have a node's record handled."""
-        beginning = self._beginnings
-        self.put(lambda: self._handle_record(beginning, node, number, bytes(record)))
+        count = self._counts[node]
+        self.put(lambda: self._handle_record(count, number, bytes(record)))
 
-    def _handle_record(self, beginning: int, node: int, number: int, record: bytes) -> None:
+    def _handle_record(self, count: _Count, number: int, record: bytes) -> None:
         try:
             handle_record(record)
         finally:
-            with self._lock:
-                if beginning == self._beginnings:
-                    self._numbers[node] = number
-            if number - self._told.get(node, 0) >= SOME:
+            count.handled = number
+            if count.has_news:
                 self._wake()
 
-    def begin_anew(self) -> None:
-        """Take note that nodes count from 1 again."""
-        with self._lock:
-            self._beginnings += 1
-            self._numbers.clear()
-            self._told.clear()
+    def forget(self, node: int) -> None:
+        """Take note that *node* counts from 0, should more come of it."""
+        self._counts.pop(node, None)
+
+    def forget_all(self) -> None:
+        """Take note that all nodes count from 0."""
+        self._counts.clear()
 
     def put(self, call: Callable[[], object]) -> None:
         """Have *call* called on the handlers' thread, as a record is handled."""
@@ -71,10 +80,11 @@ class InOrder:
 
     def news(self) -> list[tuple[int, int]]:
         """Return the nodes that should hear up to which number their records are handled."""
-        with self._lock:
-            numbers = list(self._numbers.items())
-        news = [each for each in numbers if each[1] - self._told.get(each[0], 0) >= SOME]
-        self._told.update(news)
+        news: list[tuple[int, int]] = []
+        for node, count in self._counts.items():
+            if count.has_news:
+                count.told = count.handled
+                news.append((node, count.told))
         return news
 
     def call(self, call: Callable[[], object]) -> None:

@@ -3,7 +3,8 @@
 Two things: which nodes there are, and which jobs they were sent. The next head is told of all jobs
 by their programs, and by the nodes of those that they have. A job that no node has was not begun if
 it was never sent to one, or to one that is back without it, and is run. If the node that it was
-sent to is gone as well, it may have begun; so may one that was lost before.
+sent to is gone as well, it may have begun; so may one that was lost before, and all that a program
+has which was given up.
 
 Nothing is forced to the disk: it is to outlive the process, not the machine.
 """
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 #: A program's number, a node's, and how many jobs follow; negative if they were given back.
 _ENTRY: Final = struct.Struct("<QQq")
 #: Which no node has for its number.
-_NOBODY: Final = 0
+NOBODY: Final = 0
+#: The number that stands for all jobs of a program, with which it was given up.
+ALL: Final = 0
 #: How large the file of jobs may become before it is begun anew, at least; many times what was
 #: written then, so that this is rare.
 _LARGEST: Final = 1 << 20
@@ -102,11 +105,11 @@ class Journal:
 
     def lost(self, program: int, numbers: list[int]) -> None:
         """Write down that no node will say how these ended."""
-        self._write(program, _NOBODY, numbers, 1)
+        self._write(program, NOBODY, numbers, 1)
 
     def given_back(self, program: int, numbers: list[int]) -> None:
         """Write down that no node has begun these."""
-        self._write(program, _NOBODY, numbers, -1)
+        self._write(program, NOBODY, numbers, -1)
 
     def _write(self, program: int, node: int, numbers: list[int], sign: int) -> None:
         if numbers:

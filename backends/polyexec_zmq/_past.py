@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from polyexec_zmq._journal import NOBODY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -71,6 +73,12 @@ class Past:
         """Make ready for a program that tells again what it has not heard of."""
         nodes = {*self._answers, *self._unwritten}
         self._settled = {job for node in nodes for job in self._answered_by(node)}
+
+    def held(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield nodes, and what they have answered; at last nobody, and what is lost."""
+        for node in self._answers:
+            yield node, list(self._answered_by(node))
+        yield NOBODY, list(self._losses)
 
     def is_settled(self, job: int) -> bool:
         """Return whether a job was answered, and that will be heard of."""

@@ -59,7 +59,8 @@ class Placing:
 
     def place(self, work: Work, nodes: Collection[HeadMember]) -> None:
         """Have *work*'s workers where they are to be."""
-        usable = [node for node in nodes if not node.draining and node.id not in work.barred]
+        out = work.barred | work.ending
+        usable = [node for node in nodes if not node.draining and node.id not in out]
         if work.needs:
             self._allot(work, usable)
         else:

@@ -255,6 +255,8 @@ class RemotePool:
             self._shipping.begin_again()
             send = self._hub.line.send
             send(self._opening(again=True))
+            if self._closing:  # first of all, or what it stopped is begun anew
+                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
             numbers = list(self._jobs)
             for start in range(0, len(numbers), BATCH):
                 self._send_jobs(numbers[start : start + BATCH])
@@ -262,8 +264,8 @@ class RemotePool:
                 if asked:
                     send(wire.letter(kind, 0, self._number, wire.pack_numbers(asked)))
             send(wire.letter(wire.RESUMED, 0, self._number))
-            if self._closing is not None:
-                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
+            if self._closing == 0:
+                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(0)))
 
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""
@@ -398,6 +400,7 @@ class RemotePool:
         with self.changed:
             lost = [sent for number in numbers if (sent := self._forget(number)) is not None]
             self._acknowledgements.forget(node)
+            self._delivery.in_order.forget(node)
             self._withdrawing.intersection_update(self._jobs)
             self._killing.intersection_update(self._jobs)
             self.changed.notify_all()
@@ -419,7 +422,7 @@ class RemotePool:
             self._hub.remove(self._number)
             self._number = self._hub.add(self)
         self._acknowledgements = Acknowledgements()  # nodes count from 1 again
-        self._delivery.in_order.begin_anew()
+        self._delivery.in_order.forget_all()
         frames = [b"", wire.to_json({"node": "", "host": None, "why": why})]
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 

@@ -196,6 +196,7 @@ class Station:
         return {
             "client": self.client,
             "executor": self.number,
+            "closing": self.closing,
             "width": self.width,
             "units": self._units,
             "jobs": jobs,

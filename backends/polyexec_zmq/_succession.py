@@ -6,12 +6,18 @@ nodes have jobs that their programs are about to ask for again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from polyexec_zmq._journal import ALL, NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from polyexec_zmq._journal import Journal
+
+#: Of how many programs that were given up it is remembered.
+_MOST_FORSAKEN: Final = 1000
 
 
 class Succession:
@@ -19,6 +25,9 @@ class Succession:
 
     def __init__(self, journal: Journal | None, lease: float) -> None:
         self._lease = lease
+        self._journal = journal
+        #: The programs that were given up, and have not come back.
+        self._forsaken: deque[int] = deque(maxlen=_MOST_FORSAKEN)
         #: The nodes that are expected, and by program which job was sent to which node.
         self.awaited: set[int] = set()
         self._sent: dict[int, dict[int, int]] = {}
@@ -27,6 +36,16 @@ class Succession:
         #: What nodes have for executors whose programs have not come back.
         self._orphans: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
         self.began: float | None = None
+        #: Whether programs that were not back by then are not waited for any more.
+        self._past = False
+
+    def held(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Yield programs, nodes, and the jobs that these were sent, and nobody has told of."""
+        for program in self._forsaken:
+            yield program, NOBODY, [ALL]
+        for program, sent in self._sent.items():
+            for number, node in sent.items():
+                yield program, node, [number]
 
     def sent(self, program: int) -> dict[int, int]:
         """Return which of a program's jobs were sent to which nodes, and nobody has told of."""
@@ -37,8 +56,28 @@ class Succession:
         before = hello.get("incarnation")
         if before is None or before == incarnation:
             return before is not None
+        if ALL in self._sent.get(hello["member"], ()):
+            return True
         patience = self._lease if hello["role"] == "node" else 2 * self._lease
         return self.began is not None and not self.awaited and now - self.began > patience
+
+    def forsake(self, program: int) -> None:
+        """Take note that a program is given up; it may come back, to another head even."""
+        self._sent.pop(program, None)
+        if program not in self._forsaken:
+            self._forsaken.append(program)
+        if self._journal is not None:
+            self._journal.lost(program, [ALL])
+
+    def came_back(self, program: int) -> None:
+        """Take note that a program is here, and if it was given up, knows so."""
+        sent = self._sent.get(program, {})
+        if program in self._forsaken or ALL in sent:
+            sent.pop(ALL, None)
+            if program in self._forsaken:
+                self._forsaken.remove(program)
+            if self._journal is not None:
+                self._journal.given_back(program, [ALL])
 
     def orphan(self, key: tuple[int, int], node: int, station: dict[str, Any]) -> None:
         """Take note of what a node has for a program that is not here."""
@@ -81,9 +120,14 @@ class Succession:
         lost, self.awaited = self.awaited, set()
         return lost
 
-    def abandoned(self, now: float) -> list[tuple[int, int, int]]:
-        """Return program, executor and node of what nobody will ask for any more."""
-        if not self._orphans or self.began is None or now - self.began <= 2 * self._lease:
+    def abandoned(self, now: float, here: Container[int]) -> list[tuple[int, int, int]]:
+        """Return program, executor and node of what nobody will ask for; *here* is who is here."""
+        if self.began is None or now - self.began <= 2 * self._lease:
             return []
+        if not self._past:
+            self._past = True
+            absent = [program for program in self._sent if program not in here]
+            for program in absent:
+                self.forsake(program)
         orphans, self._orphans = self._orphans, {}
         return [(*key, node) for key, stations in orphans.items() for node in stations]

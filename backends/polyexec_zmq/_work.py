@@ -71,6 +71,8 @@ class Work:
         self._asked: dict[int, int] = {}
         #: The nodes that can have no workers of it any more.
         self.barred: set[int] = set()
+        #: Those that have yet to end workers of it, and can have no others before.
+        self.ending: set[int] = set()
         self._waits_since: float | None = None
         self._told_waiting = False
         self.done: int = 0
@@ -297,6 +299,7 @@ class Work:
         entries, bodies = frames[1], frames[2]
         at = place = 0
         size, jobs, submit = wire.JOB.size, self.jobs, self.scheduler.submit
+        stopped: list[int] = []
         for number, kind, length, priority, flags, timeout in wire.JOB.iter_unpack(entries):
             body = bodies[at : at + length]
             if len(body) != length:
@@ -317,9 +320,13 @@ class Work:
                 self.scheduler.adopt(self.windows[self._claims.pop(number)], job)
             elif flags & wire.BEGUN or number in self._before:
                 self._doubtful[number] = job
+            elif self.closing:
+                stopped.append(number)
             else:
                 jobs[number] = job
                 submit(job)
+        if stopped:
+            self._stopped(stopped)
 
     def _is_over(self, number: int) -> bool:
         """Return whether a job has ended, of which the program will hear, or hears now."""
@@ -412,6 +419,9 @@ class Work:
             del jobs[number]
             outcomes.append((job, micros * 1e-6))
         self._forget_asked(numbers)
+        if self._before:
+            for number in numbers:
+                self._before.pop(number, None)
         if window is not None:
             self.scheduler.ended(window, outcomes, time.monotonic())
             self.done += len(outcomes)
@@ -522,6 +532,8 @@ class Work:
         }
 
     def held(self) -> Iterator[tuple[int, int, list[int]]]:
-        """Yield the program, each node, and the numbers of the jobs that it has."""
+        """Yield the program, each node, and the numbers of the jobs that it has had."""
         for node, window in self.windows.items():
             yield self.client, node, [job.owner for job in window.entries]
+        for node, numbers in self._past.held():
+            yield self.client, node, numbers

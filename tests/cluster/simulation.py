@@ -25,7 +25,7 @@ from polyexec_zmq._remotepool import RemotePool
 from polyexec_zmq._versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from polyexec_zmq._members import HeadMember
 
@@ -224,6 +224,7 @@ class Cluster:
         self.jobs: list[Job] = []
         self.runs: dict[int, int] = {}
         self._asked: dict[int, Job] = {}
+        self._to_stop: set[int] = set()
         self.fenced = False
         #: Sessions that were cut, and what of them is still to come.
         self._late: deque[tuple[bytes, deque[list[Any]]]] = deque()
@@ -242,11 +243,17 @@ class Cluster:
         journal.remove.side_effect = self.roster.discard
         journal.sent.side_effect = self._note_sent
         journal.given_back.side_effect = self._note_given_back
+        journal.begin.side_effect = self._note_anew
         journal.lost.side_effect = lambda program, numbers: self._note_sent(program, 0, numbers)
         return Head(self._deliver, lease=20.0, versions=versions(), journal=journal)
 
     def _note_sent(self, program: int, node: int, numbers: list[int]) -> None:
         self.sent.setdefault(program, {}).update(dict.fromkeys(numbers, node))
+
+    def _note_anew(self, held: Iterable[tuple[int, int, list[int]]]) -> None:
+        self.sent.clear()
+        for program, node, numbers in list(held):
+            self._note_sent(program, node, numbers)
 
     def _note_given_back(self, program: int, numbers: list[int]) -> None:
         for number in numbers:
@@ -387,6 +394,7 @@ class Cluster:
             return
         with pool.lock:
             if job.place in pool._jobs:
+                self._to_stop.add(job.owner.name)
                 pool._killing.add(job.place)
                 pool._send(wire.KILL, wire.pack_numbers([job.place]))
 
@@ -459,6 +467,11 @@ class Cluster:
                 self.fenced = True
                 self.head._leave(member, "it was silent")
 
+    def write_anew(self) -> None:
+        """Have the head write down what the next one has to know."""
+        assert self.head._journal is not None
+        self.head._write_anew(self.head._journal)
+
     def restart_head(self) -> None:
         """Have another head take the place of this one."""
         for member in self.members():
@@ -489,6 +502,8 @@ class Cluster:
                 assert not self.pool._jobs
                 lost = "lost" in self.crew.outcomes.values()
                 assert self.fenced or not lost, "a job was lost, and no node was"
+                stopped = {job for job, how in self.crew.outcomes.items() if how == "stopped"}
+                assert stopped <= self._to_stop, "a job was stopped that nobody asked to"
                 return
             if not busy:
                 self.now += 1.0

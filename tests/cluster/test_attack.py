@@ -57,6 +57,7 @@ STATION: dict[str, Any] = {
     "units": {},
     "jobs": [],
     "answered": [],
+    "closing": False,
 }
 KINDS = sorted(
     {value for name, value in vars(wire).items() if name.isupper() and isinstance(value, int)}

@@ -39,6 +39,7 @@ MOVES: Final = {
     "stray": 2,
     "come_late": 8,
     "give_up": 1,
+    "write_anew": 1,
     "end_workers": 3,
 }
 
@@ -61,7 +62,14 @@ WORK: Final = {
 }
 FAULTS: Final = (
     *(("cut", 0), ("cut", 1), ("cut", 2), ("stray", 0), ("stray", 1), ("fence", 0), ("give_up", 0)),
-    *(("restart_head", 0), ("withdraw", 7), ("kill", 7), ("recall", 0), ("come_late", 0)),
+    *(
+        ("restart_head", 0),
+        ("write_anew", 0),
+        ("withdraw", 7),
+        ("kill", 7),
+        ("recall", 0),
+        ("come_late", 0),
+    ),
 )
 
 
@@ -102,6 +110,7 @@ DONE: Final[dict[str, Callable[[Cluster, int, int], object]]] = {
     "come_late": lambda cluster, place, count: cluster.come_late(place, count),
     "give_up": lambda cluster, _, __: cluster.give_up(),
     "end_workers": lambda cluster, _, __: cluster.end_workers(),
+    "write_anew": lambda cluster, _, __: cluster.write_anew(),
     "withdraw": lambda cluster, place, _: cluster.withdraw(place),
     "kill": lambda cluster, place, _: cluster.kill(place),
 }

@@ -49,13 +49,15 @@ class Attacker:
         self._random = random.Random(seed)
         self._head: Member = company.head()
         self._nodes: dict[str, Member] = {name: company.node(name) for name in NODES}
+        #: The program whose tasks flow, once it does.
+        self.program: Member | None = None
         self.counts: Counter[str] = Counter()
         self._attacks: list[tuple[Callable[[], None], int]] = [
             (self._kill_worker, 10),
             (self._kill_node, 3),
             (self._kill_head, 3),
             (self._cut_off, 4),
-            (self._stop, 2),
+            (self._stop, 3),
         ]
 
     def attack(self) -> None:
@@ -91,7 +93,9 @@ class Attacker:
         host.cable(plugged=True)
 
     def _stop(self) -> None:
-        member = self._random.choice([self._head, *self._nodes.values()])
+        """Have somebody stand still, for a moment or for longer than the lease."""
+        all_there = [self._head, *self._nodes.values(), self.program or self._head]
+        member = self._random.choice(all_there)
         member.signal(signal.SIGSTOP)
         self._pause(1.5 * self._company.lease)
         member.signal(signal.SIGCONT)
@@ -116,6 +120,7 @@ def run(asked: argparse.Namespace, company: Company) -> bool:
     attacker = Attacker(company, seed)
     company.await_nodes(*NODES)
     client = company.client("chaos", tasks=asked.tasks, seconds=asked.minutes * 60)
+    attacker.program = client
     begin, over = time.monotonic(), threading.Event()
     told: list[str] = []
 
