@@ -27,11 +27,13 @@ class Driven:
     def _note(self, member: HeadMember, letter: list[Any]) -> None:
         self.sent.append((member.rid, wire.HEAD.unpack(letter[0])[0]))
 
-    def joins(self, member: int, now: float, *, rid: bytes = b"", **changes: Any) -> None:
+    def joins(
+        self, member: int, now: float, *, rid: bytes = b"", key: str = "its key", **changes: Any
+    ) -> None:
         """Have a node say hello."""
         hello = {"role": "node", "member": member, "name": f"{member}", "stations": []}
         frames = wire.letter(wire.HELLO, 0, 0, wire.to_json({**hello, **versions(), **changes}))
-        self.head.receive(rid or b"%d" % member, frames, now, lambda: "its key")
+        self.head.receive(rid or b"%d" % member, frames, now, lambda: key)
 
     def speaks(self, rid: bytes, now: float) -> list[Any] | None:
         """Have somebody give a sign of life; return what a stranger is answered."""
@@ -88,8 +90,7 @@ def test_a_node_that_is_another_one_by_now_is_waited_for_no_longer(driven: Drive
 
 
 def test_a_node_can_speak_for_those_of_its_own_key_alone(driven: Driven) -> None:
-    driven.joins(1, 0.0)
-    driven.head.members[b"1"].key = "another"
+    driven.joins(1, 0.0, key="another")
     driven.joins(2, 1.0, former=[1, 17])
     assert driven.nodes_at(2.0 + BEAT) == [1, 2]
 
@@ -103,6 +104,31 @@ def test_who_was_overtaken_by_himself_does_not_join(driven: Driven) -> None:
     answer = driven.speaks(b"second", 0.3)
     assert answer is not None
     assert wire.HEAD.unpack(answer[0])[0] == wire.UNKNOWN
+
+
+def test_a_hello_that_comes_when_its_member_is_gone_is_too_late(driven: Driven) -> None:
+    driven.joins(1, 0.0, attempt=2)
+    driven.head.receive(b"1", wire.letter(wire.BYE, 0, 0, b'"it left"'), 0.1, str)
+    driven.joins(1, 0.2, attempt=1)
+    assert driven.nodes_at(0.3) == []
+    driven.joins(1, 0.4, attempt=3)
+    assert driven.nodes_at(0.5) == [1]
+
+
+def test_nobody_is_kept_out_by_what_another_key_has_said(driven: Driven) -> None:
+    driven.joins(1, 0.0, rid=b"mallory", key="another", attempt=(1 << 64) - 1)
+    driven.head.receive(b"mallory", wire.letter(wire.BYE, 0, 0, b'"it left"'), 0.1, str)
+    driven.joins(1, 0.2, attempt=1)
+    assert driven.nodes_at(0.3) == [1]
+
+
+def test_a_late_hello_does_not_bring_back_a_node_that_is_another_one_by_now(
+    driven: Driven,
+) -> None:
+    driven.joins(1, 0.0, attempt=1)
+    driven.joins(2, 0.1, former=[1])
+    driven.joins(1, 0.2, rid=b"late", attempt=2)
+    assert driven.nodes_at(0.3 + BEAT) == [2]
 
 
 @pytest.mark.parametrize("former", [[-1], ["1"], 7, [1 << 64]])
