@@ -261,8 +261,10 @@ class Head:
             else:
                 self._claim(work, node.id, station)
         for key, work in self.works.items():
-            if again and key not in told and node.id in work.windows:
-                work.resume(node.id, (), ())  # what it was sent has not arrived
+            if key not in told:
+                work.ending.discard(node.id)  # it has told so, and that was lost
+                if again and node.id in work.windows:
+                    work.resume(node.id, (), ())  # what it was sent has not arrived
 
     def _await_end(self, work: Work, node: int) -> None:
         """Place nothing of an executor on a node that is ending its workers unasked.

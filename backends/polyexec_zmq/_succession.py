@@ -44,8 +44,11 @@ class Succession:
         for program in self._forsaken:
             yield program, NOBODY, [ALL]
         for program, sent in self._sent.items():
+            nodes: dict[int, list[int]] = {}
             for number, node in sent.items():
-                yield program, node, [number]
+                nodes.setdefault(node, []).append(number)
+            for node, numbers in nodes.items():
+                yield program, node, numbers
 
     def sent(self, program: int) -> dict[int, int]:
         """Return which of a program's jobs were sent to which nodes, and nobody has told of."""
