@@ -35,7 +35,11 @@ class Past:
         if node in self._unwritten:
             self._unwritten[node].difference_update(jobs)
         if telling:
-            self._settled.update(jobs)
+            self.settle(jobs)
+
+    def settle(self, jobs: Iterable[int]) -> None:
+        """Take note that the program, which tells again just now, hears of the end of *jobs*."""
+        self._settled.update(jobs)
 
     def acknowledged(self, node: int, letter: int) -> None:
         """Take note that a node's letters up to one have arrived."""

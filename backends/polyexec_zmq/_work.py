@@ -454,6 +454,8 @@ class Work:
         """Take note that a node has given back jobs for good, and *kept* others."""
         now = time.monotonic()
         self._forget_asked((*taken, *kept))
+        if not self._resumed:
+            self._past.settle(taken)  # it tells of them again, and is about to hear this
         if self._journal is not None:
             self._journal.given_back(self.client, list(taken))
         for number in taken:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: How many lives of a cluster are tried in a test, and how many things happen in each.
-EPISODES: Final = 4000 if os.environ.get("POLYEXEC_SOAK") else 100
+EPISODES: Final = 4000 if os.environ.get("POLYEXEC_SOAK") else 50
 STEPS: Final = 60
 
 #: What to do, to which of those there are, and how much of it.
@@ -178,4 +178,16 @@ def test_an_answer_that_was_lost_in_a_cut_is_not_taken_for_heard_with_a_later_on
 def test_a_node_that_joins_is_not_taken_for_what_it_was_before() -> None:
     live(
         [("join", 0, 1), ("submit", 0, 2), ("stray", 0, 0), ("exchange", 0, 0), ("come_late", 0, 8)]
+    )
+
+
+def test_what_is_withdrawn_as_its_program_comes_back_is_not_run() -> None:
+    live(
+        [
+            *(("submit", 0, 1), ("join", 0, 2), ("exchange", 0, 0), ("exchange", 0, 0)),
+            *(("withdraw", 0, 1), ("send", 0, 8), ("receive", 1, 8), ("cut", 0, 0)),
+            *(("connect", 0, 0), ("send", 0, 8), ("send", 1, 8)),
+            # The program hears that it is welcome, and tells of all again, before it hears that.
+            *(("receive", 0, 1), ("send", 0, 2), ("recall", 0, 8), ("receive", 1, 8)),
+        ]
     )
