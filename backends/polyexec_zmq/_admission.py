@@ -27,6 +27,7 @@ MALFORMED: Final = (
 
 #: How many workers a node may be good for, or an executor may want.
 _MOST_WORKERS: Final = 1_000_000
+_LARGEST_SIGNAL: Final = 64
 _LONGEST_TEXT: Final = 1000
 
 _TEXTS: Final = ("name", "host", "polyexec", "python", "implementation")
@@ -48,6 +49,7 @@ def check(hello: dict[str, Any]) -> None:
         raise TypeError("a node is draining, or is not")
     _check_table(hello.get("packages", {}), (str, type(None)))
     _check_counts(hello.get("resources", {}))
+    wire.pack_numbers(hello.get("executors", []))
     if hello["role"] == "node":
         wire.pack_numbers(hello.get("former", []))
         for station in hello["stations"]:
@@ -65,6 +67,8 @@ def check_spec(spec: dict[str, Any]) -> None:
     for name in ("max_tasks", "max_memory"):
         if spec[name] is not None:
             check_number(spec[name], 1)
+    if spec.get("closing") is not None:
+        check_number(spec["closing"], 1, _LARGEST_SIGNAL)
     idle = spec["idle_timeout"]
     if idle is not None and (isinstance(idle, bool) or not isinstance(idle, int | float)):
         raise TypeError("a timeout is a number of seconds")

@@ -40,6 +40,8 @@ logger = logging.getLogger("polyexec.head")
 #: How many seconds a member may be silent, and how often it is to give a sign of life.
 LEASE: Final = 20.0
 BEAT: Final = 1.0
+#: More attempts to join than there will be.
+_NEVER: Final = 1 << 64
 #: What became of an executor on a node whose workers ended, though it is in use.
 _ENDED: Final = "it has ended its workers"
 #: Of how many members that are gone it knows a hello that comes late.
@@ -181,7 +183,7 @@ class Head:
         else:
             stale = self._succession.gave_up(hello, self.incarnation, now)
         if stale:
-            hello["stations"] = []
+            hello["stations"] = hello["executors"] = []
         member = HeadMember(rid, {**hello, "key": key, "stale": stale}, now)
         member.succeeded = known is not None and known.succeeded
         self.members[rid] = self._by_id[member.id] = member
@@ -262,7 +264,7 @@ class Head:
                 self._claim(work, node.id, station)
         for key, work in self.works.items():
             if key not in told:
-                work.ending.discard(node.id)  # it has told so, and that was lost
+                work.ended_at(node.id)  # it has said so, and that was lost
                 if again and node.id in work.windows:
                     work.resume(node.id, (), ())  # what it was sent has not arrived
 
@@ -285,7 +287,7 @@ class Head:
         if member.gone:
             return
         member.gone = True
-        self._gone[member.id, member.key] = member.attempt
+        self._gone[member.id, member.key] = _NEVER if member.succeeded else member.attempt
         if len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         if self.relay is not None:
@@ -309,8 +311,7 @@ class Head:
             works = self._works_of(member.id)
             for work in works:
                 self._drop(work)
-            if works:
-                self._succession.forsake(member.id)
+            self._succession.left(member.id, member.key, in_use=bool(works))
 
     def _node_lost_work(self, node: HeadMember, work: Work, why: str) -> None:
         if node.id not in work.windows:
@@ -352,6 +353,7 @@ class Head:
         if kind == wire.CHANNEL:
             self._relay(member, kind, peer, number, frames)
         elif kind == wire.OPEN:
+            member.executors.discard(number)
             if work is None:
                 self._open(member, number, wire.from_json(frames[1]), bytes(frames[2]))
         elif work is not None:
@@ -385,7 +387,7 @@ class Head:
         )
         self.works[member.id, number] = work
         for node, station in self._succession.adopt((member.id, number)).items():
-            if node in self._by_id and station["closing"]:
+            if node in self._by_id and station["closing"] and work.closing is None:
                 work.ending.add(node)
             elif node in self._by_id:
                 self._claim(work, node, station)
@@ -430,7 +432,7 @@ class Head:
             self._succession.ended(key, node.id)
         elif work.closing is None:
             self._node_lost_work(node, work, _ENDED)
-            work.ending.discard(node.id)
+            work.ended_at(node.id)
             self._place(work)
         elif work.closed(node.id):
             self._closed(work)
@@ -505,7 +507,9 @@ class Head:
 
     def _write_anew(self, journal: Journal) -> None:
         """Write down what the next head has to know, without what came of it by now."""
-        held = [self._succession.held(), *(work.held() for work in self.works.values())]
+        held = [self._succession.held()]
+        for work in self.works.values():
+            held += [work.held(), work.had()]
         journal.begin(itertools.chain.from_iterable(held))
 
     def _forgive(self, now: float) -> None:
@@ -531,8 +535,14 @@ class Head:
                     self._tell_gone(member, node)
             if self._journal is not None:
                 self._journal.remove(node)
-        for client, number, node in self._succession.abandoned(now, self._by_id):
+        for client, number, node in self._succession.abandoned(now, self._by_id, self._may_open):
             self.send(node, wire.letter(wire.CLOSE, client, number, wire.KILLED))
+
+    def _may_open(self, key: tuple[int, int]) -> bool:
+        """Return whether a program that is here may ask for what nodes have for it."""
+        client, number = key
+        member = self._by_id.get(client)
+        return member is not None and number in member.executors
 
     def drain(self, node: HeadMember) -> None:
         """Give a node no more; it leaves when it has done what it has."""

@@ -139,8 +139,11 @@ class Hub:
 
     def hello(self) -> dict[str, Any]:
         """Return what to join with."""
+        with self.lock:
+            executors = list(self._pools)
         return {
             "role": "client",
+            "executors": executors,
             "member": self.member,
             "incarnation": self._incarnation,
             "pid": os.getpid(),

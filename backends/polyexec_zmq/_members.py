@@ -18,6 +18,8 @@ class HeadMember:
         self.pid: int = hello.get("pid", 0)
         self.name: str = hello.get("name") or f"pid {self.pid}"
         self.host: str = hello.get("host", "")
+        #: The executors that a program had as it joined, and has not opened since.
+        self.executors: set[int] = set(hello.get("executors", ()))
         #: A node's: how many workers it is good for, and what else it has.
         self.cpus: int = hello.get("cpus", 0)
         #: How often it had asked to join by then.

@@ -68,6 +68,8 @@ class Placing:
 
     def _allot(self, work: Work, nodes: Collection[HeadMember]) -> None:
         shares = self._shares.setdefault(work, {})
+        for node_id in shares.keys() & (work.barred | work.ending):
+            self._stock.give_back(node_id, shares.pop(node_id).units)
         missing = work.useful - sum(share.workers for share in shares.values())
         for node in nodes:
             while missing > 0:

@@ -104,7 +104,9 @@ class RemotePool:
                 self._letters.append(self._opening(again=False))
 
     def _opening(self, *, again: bool) -> list[Any]:
-        spec = wire.to_json({**self._spec, "again": again})
+        # That its workers are to be killed is said first, or what that has stopped begins anew.
+        closing = self._closing or None
+        spec = wire.to_json({**self._spec, "again": again, "closing": closing})
         return wire.letter(wire.OPEN, 0, self._number or 0, spec, self._born)
 
     def withdraw(self, job: Job) -> bool:
@@ -255,8 +257,6 @@ class RemotePool:
             self._shipping.begin_again()
             send = self._hub.line.send
             send(self._opening(again=True))
-            if self._closing:  # first of all, or what it stopped is begun anew
-                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
             numbers = list(self._jobs)
             for start in range(0, len(numbers), BATCH):
                 self._send_jobs(numbers[start : start + BATCH])
@@ -264,8 +264,8 @@ class RemotePool:
                 if asked:
                     send(wire.letter(kind, 0, self._number, wire.pack_numbers(asked)))
             send(wire.letter(wire.RESUMED, 0, self._number))
-            if self._closing == 0:
-                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(0)))
+            if self._closing is not None:
+                send(wire.letter(wire.CLOSE, 0, self._number, wire.COUNT.pack(self._closing)))
 
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""

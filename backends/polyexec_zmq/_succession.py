@@ -6,18 +6,19 @@ nodes have jobs that their programs are about to ask for again.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec_zmq._journal import ALL, NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from polyexec_zmq._journal import Journal
 
-#: Of how many programs that were given up it is remembered.
+#: Of how many programs with a key it is remembered that they were given up, and of how many of
+#: which it is not known any more which they had.
 _MOST_FORSAKEN: Final = 1000
+_MOST_UNKNOWN: Final = 100_000
 
 
 class Succession:
@@ -26,8 +27,8 @@ class Succession:
     def __init__(self, journal: Journal | None, lease: float) -> None:
         self._lease = lease
         self._journal = journal
-        #: The programs that were given up, and have not come back.
-        self._forsaken: deque[int] = deque(maxlen=_MOST_FORSAKEN)
+        #: The programs that were given up, and have not come back, by key.
+        self._forsaken: dict[str | None, dict[int, None]] = {}
         #: The nodes that are expected, and by program which job was sent to which node.
         self.awaited: set[int] = set()
         self._sent: dict[int, dict[int, int]] = {}
@@ -41,8 +42,9 @@ class Succession:
 
     def held(self) -> Iterator[tuple[int, int, list[int]]]:
         """Yield programs, nodes, and the jobs that these were sent, and nobody has told of."""
-        for program in self._forsaken:
-            yield program, NOBODY, [ALL]
+        for programs in self._forsaken.values():
+            for program in programs:
+                yield program, NOBODY, [ALL]
         for program, sent in self._sent.items():
             nodes: dict[int, list[int]] = {}
             for number, node in sent.items():
@@ -59,28 +61,39 @@ class Succession:
         before = hello.get("incarnation")
         if before is None or before == incarnation:
             return before is not None
-        if ALL in self._sent.get(hello["member"], ()):
+        if self._is_forsaken(hello["member"]):
             return True
         patience = self._lease if hello["role"] == "node" else 2 * self._lease
         return self.began is not None and not self.awaited and now - self.began > patience
 
-    def forsake(self, program: int) -> None:
+    def left(self, program: int, key: str, *, in_use: bool) -> None:
+        """Take note that a program is gone; *in_use*: it had executors, and may come back."""
+        if self._sent.pop(program, None) or in_use:
+            self._forsake(program, key)
+
+    def _forsake(self, program: int, key: str | None) -> None:
         """Take note that a program is given up; it may come back, to another head even."""
         self._sent.pop(program, None)
-        if program not in self._forsaken:
-            self._forsaken.append(program)
+        programs = self._forsaken.setdefault(key, {})
+        programs[program] = None
+        if len(programs) > (_MOST_UNKNOWN if key is None else _MOST_FORSAKEN):
+            del programs[next(iter(programs))]
         if self._journal is not None:
             self._journal.lost(program, [ALL])
 
     def came_back(self, program: int) -> None:
         """Take note that a program is here, and if it was given up, knows so."""
-        sent = self._sent.get(program, {})
-        if program in self._forsaken or ALL in sent:
-            sent.pop(ALL, None)
-            if program in self._forsaken:
-                self._forsaken.remove(program)
-            if self._journal is not None:
-                self._journal.given_back(program, [ALL])
+        if not self._is_forsaken(program):
+            return
+        for programs in self._forsaken.values():
+            programs.pop(program, None)
+        self._sent.get(program, {}).pop(ALL, None)
+        if self._journal is not None:
+            self._journal.given_back(program, [ALL])
+
+    def _is_forsaken(self, program: int) -> bool:
+        here = any(program in programs for programs in self._forsaken.values())
+        return here or ALL in self._sent.get(program, ())
 
     def orphan(self, key: tuple[int, int], node: int, station: dict[str, Any]) -> None:
         """Take note of what a node has for a program that is not here."""
@@ -123,14 +136,20 @@ class Succession:
         lost, self.awaited = self.awaited, set()
         return lost
 
-    def abandoned(self, now: float, here: Container[int]) -> list[tuple[int, int, int]]:
-        """Return program, executor and node of what nobody will ask for; *here* is who is here."""
+    def abandoned(
+        self, now: float, here: Container[int], may_open: Callable[[tuple[int, int]], bool]
+    ) -> list[tuple[int, int, int]]:
+        """Return program, executor and node of what nobody will ask for any more.
+
+        *here* is who is here, *may_open* says of which executors somebody may.
+        """
         if self.began is None or now - self.began <= 2 * self._lease:
             return []
+        absent = [key for key in self._orphans if not may_open(key)]
+        programs = {program for program, _ in absent if program not in here}
         if not self._past:
             self._past = True
-            absent = [program for program in self._sent if program not in here]
-            for program in absent:
-                self.forsake(program)
-        orphans, self._orphans = self._orphans, {}
-        return [(*key, node) for key, stations in orphans.items() for node in stations]
+            programs |= {program for program in self._sent if program not in here}
+        for program in programs:
+            self._forsake(program, None)
+        return [(*key, node) for key in absent for node in self._orphans.pop(key)]

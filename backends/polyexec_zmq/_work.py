@@ -55,7 +55,7 @@ class Work:
         self.needs: dict[str, int] = spec.get("needs", {})
         self._units: Mapping[int, Mapping[str, list[int]]] = {}
         #: The signal that its workers are ended by, None while it is in use.
-        self.closing: int | None = None
+        self.closing: int | None = spec.get("closing")
         self.scheduler: Scheduler = Scheduler()
         self.windows: dict[int, SiteWindow] = {}
         self.jobs: dict[int, Job] = {}
@@ -232,7 +232,7 @@ class Work:
             return
         self._forget_asked(numbers)
         self.lost += len(numbers)
-        numbers = self._past.lost(node, numbers, {**how, "id": node})
+        numbers = self._past.lost(node, numbers, how)
         if self._journal is not None:
             self._journal.lost(self.client, numbers)
         self._tell_lost(numbers, how, node)
@@ -249,6 +249,13 @@ class Work:
         for number in numbers:
             del self.jobs[number]
         return numbers
+
+    def ended_at(self, node: int) -> None:
+        """Take note that a node has ended workers that nobody here expects anything of."""
+        if node in self.ending:
+            self.ending.discard(node)
+            # Should it have others, they count their letters from 1.
+            self._tell_lost([], {"node": "", "host": None, "why": "its workers were ended"}, node)
 
     def bar(self, node: int, how: dict[str, Any]) -> None:
         """Do without a node that can have no more workers; what it had is lost."""
@@ -332,7 +339,7 @@ class Work:
         """Return whether a job has ended, of which the program will hear, or hears now."""
         how = self._past.loss(number)
         if how is not None:
-            self._tell_lost([number], how, how["id"])
+            self._tell_lost([number], how, 0)  # the node may have come back, and have others
         return how is not None or self._past.is_settled(number)
 
     def withdraw(self, numbers: Iterable[int]) -> None:
@@ -440,6 +447,8 @@ class Work:
 
     def _requeue(self, window: SiteWindow, numbers: list[int]) -> None:
         """Have jobs run elsewhere that a node has not begun."""
+        for number in numbers:
+            self._before.pop(number, None)
         outcomes = [(self.jobs[number], None) for number in numbers]
         self.scheduler.ended(window, outcomes, time.monotonic())
         if self._journal is not None:
@@ -534,8 +543,11 @@ class Work:
         }
 
     def held(self) -> Iterator[tuple[int, int, list[int]]]:
-        """Yield the program, each node, and the numbers of the jobs that it has had."""
+        """Yield the program, each node, and the numbers of the jobs that it has."""
         for node, window in self.windows.items():
             yield self.client, node, [job.owner for job in window.entries]
+
+    def had(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Yield the same of those that have ended, and its program may not have heard so."""
         for node, numbers in self._past.held():
             yield self.client, node, numbers
