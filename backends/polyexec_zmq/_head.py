@@ -372,6 +372,14 @@ class Head:
                 self._closed(work)
         else:
             work.take(kind, frames)
+            if kind == wire.RESUMED:
+                self._resumed(work.client)
+
+    def _resumed(self, client: int) -> None:
+        """Forget what another head sent to nodes for a program that has told what it waits for."""
+        works = self._works_of(client)
+        if not self._by_id[client].executors and all(work.is_resumed for work in works):
+            self._succession.resumed(client, {job for work in works for job in work.doubtful})
 
     def _open(self, member: HeadMember, number: int, spec: dict[str, Any], birth: bytes) -> None:
         check_spec(spec)

@@ -12,6 +12,7 @@ from polyexec_zmq._journal import ALL, NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from polyexec_zmq._journal import Journal
 
@@ -55,6 +56,12 @@ class Succession:
     def sent(self, program: int) -> dict[int, int]:
         """Return which of a program's jobs were sent to which nodes, and nobody has told of."""
         return self._sent.setdefault(program, {})
+
+    def resumed(self, program: int, waits_for: AbstractSet[int]) -> None:
+        """Take note that a program has told of all jobs that it waits for; the others are over."""
+        sent = self._sent.get(program, {})
+        for number in sent.keys() - waits_for:
+            del sent[number]
 
     def gave_up(self, hello: Mapping[str, Any], incarnation: str, now: float) -> bool:
         """Return whether what a member had before was given up, so that others have it by now."""

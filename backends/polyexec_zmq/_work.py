@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec.scheduling import Job, Scheduler, SiteWindow
 from polyexec_zmq import _wire as wire
+from polyexec_zmq._journal import NOBODY
 from polyexec_zmq._past import Past
 
 if TYPE_CHECKING:
@@ -85,6 +86,16 @@ class Work:
         """How many workers it could use."""
         jobs = len(self.jobs)
         return jobs if self.wanted is None else min(jobs, self.wanted)
+
+    @property
+    def doubtful(self) -> Iterable[int]:
+        """The jobs of which no node has told so far, and that may have begun."""
+        return self._doubtful
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether its program has told of all that it waits for."""
+        return self._resumed
 
     @property
     def is_idle(self) -> bool:
@@ -232,7 +243,13 @@ class Work:
             return
         self._forget_asked(numbers)
         self.lost += len(numbers)
+        self._note_lost(node, numbers, how)
+
+    def _note_lost(self, node: int, numbers: list[int], how: dict[str, Any]) -> None:
+        """Remember, and tell the program, that jobs are lost, with what their node had answered."""
         numbers = self._past.lost(node, numbers, how)
+        for number in numbers:
+            self._before.pop(number, None)
         if self._journal is not None:
             self._journal.lost(self.client, numbers)
         self._tell_lost(numbers, how, node)
@@ -482,7 +499,7 @@ class Work:
             doubtful, self._doubtful = list(self._doubtful), {}
             self._forget_asked(doubtful)
             why = "the head was restarted, and no node has it any more"
-            self._tell_lost(doubtful, {"node": "", "host": None, "why": why}, 0)
+            self._note_lost(NOBODY, list(doubtful), {"node": "", "host": None, "why": why})
         assign = self.scheduler.assign
         while (found := assign()) is not None:
             window, jobs = found
