@@ -15,12 +15,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from polyexec_zmq._cli_common import (
-    one_line_errors,
-    signalled,
-    where_is,
-    which_cluster,
-)
+from polyexec_zmq._cli_common import one_line_errors, signalled, where_is, which_cluster
 from polyexec_zmq._environment import ADDRESS, CONNECTION_FILE, INSECURE
 
 if TYPE_CHECKING:
