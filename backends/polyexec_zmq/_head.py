@@ -254,31 +254,27 @@ class Head:
             work = self.works.get(key)
             if work is None:
                 self._succession.orphan(key, node.id, station)
-            elif station["closing"] and work.closing is None:
-                self._await_end(work, node.id)
-            elif node.id in work.barred:
-                self.send(node.id, wire.letter(wire.CLOSE, *key, wire.KILLED))
-            elif node.id in work.windows:
-                work.resume(node.id, station["jobs"], station["answered"])
             else:
-                self._claim(work, node.id, station)
+                self._take_station(work, node.id, station)
         for key, work in self.works.items():
             if key not in told:
                 work.ended_at(node.id)  # it has said so, and that was lost
                 if again and node.id in work.windows:
                     work.resume(node.id, (), ())  # what it was sent has not arrived
 
-    def _await_end(self, work: Work, node: int) -> None:
-        """Place nothing of an executor on a node that is ending its workers unasked.
-
-        Another head has told it to, which had given the program up. What they had is lost.
-        """
-        self._node_lost_work(self._by_id[node], work, _ENDED)
-        work.ending.add(node)
-
-    def _claim(self, work: Work, node: int, station: dict[str, Any]) -> None:
-        self._placing.claimed(work, node, station)
-        work.claim(node, station["width"], station["jobs"], station["answered"])
+    def _take_station(self, work: Work, node: int, station: dict[str, Any]) -> None:
+        if station["closing"] and work.closing is None:
+            # Another head has told it to end, which had given the program up: what it has is lost,
+            # and nothing is placed there before it has.
+            self._node_lost_work(self._by_id[node], work, _ENDED)
+            work.ending.add(node)
+        elif node in work.barred:
+            self.send(node, wire.letter(wire.CLOSE, work.client, work.number, wire.KILLED))
+        elif node in work.windows:
+            work.resume(node, station["jobs"], station["answered"])
+        else:
+            self._placing.claimed(work, node, station)
+            work.claim(node, station["width"], station["jobs"], station["answered"])
 
     def _works_of(self, client: int) -> list[Work]:
         return [work for work in self.works.values() if work.client == client]
@@ -395,10 +391,8 @@ class Head:
         )
         self.works[member.id, number] = work
         for node, station in self._succession.adopt((member.id, number)).items():
-            if node in self._by_id and station["closing"] and work.closing is None:
-                work.ending.add(node)
-            elif node in self._by_id:
-                self._claim(work, node, station)
+            if node in self._by_id:
+                self._take_station(work, node, station)
         self._place(work)
 
     def _closed(self, work: Work) -> None:
