@@ -168,12 +168,6 @@ def test_an_answer_that_was_lost_in_a_cut_is_not_taken_for_heard_with_a_later_on
     )
 
 
-def test_a_node_that_joins_is_not_taken_for_what_it_was_before() -> None:
-    live(
-        [("join", 0, 1), ("submit", 0, 2), ("stray", 0, 0), ("exchange", 0, 0), ("come_late", 0, 8)]
-    )
-
-
 def test_what_is_withdrawn_as_its_program_comes_back_is_not_run() -> None:
     live(
         [
