@@ -99,8 +99,8 @@ class Client(Protocol):
     def unstarted(self, jobs: list[Job]) -> None:
         """Take note that *jobs* were sent, but not begun; under the pool's lock."""
 
-    def ended(self, job: Job, answer: Answer) -> None:
-        """Take a job's outcome."""
+    def ended(self, jobs: list[Job], answers: list[Answer]) -> None:
+        """Take jobs' outcomes."""
 
     def lost(self, job: Job, lost: Lost) -> None:
         """Take note that *job* was running on a worker as that died."""

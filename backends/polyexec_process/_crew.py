@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import concurrent.futures.process
 import itertools
+import pickle
 import signal
 import socket
 import weakref
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import FAILED, Job
-from polyexec.serialization import FunctionTable, dumps, loads, loads_exception
-from polyexec.task import NO_OPTIONS, start_all
+from polyexec.serialization import FunctionTable, loads, loads_exception
+from polyexec.task import NO_OPTIONS, start_all, succeed_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
 from polyexec_process._parcels import PRIVATE, SHARED, Parcel
@@ -22,17 +24,24 @@ if TYPE_CHECKING:
 
     from polyexec import BrokenExecutor, Task
     from polyexec.surroundings import Propagation
+    from polyexec.task import TaskOptions
     from polyexec_process._client import Engine, Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer
+    from polyexec_process._packer import Call
+    from polyexec_process._parcels import Blob
 
 
-NO_ARGUMENTS = dumps(((), {}))
+#: How a call without arguments is sent.
+NO_ARGUMENTS: Final = b""
 
 #: Of how many functions the number is kept once they are gone.
 MOST_NUMBERS: Final = 4096
 
-Known: TypeAlias = "tuple[weakref.ref[Any], int, bytes]"
+#: What a worker is to have of a call: its function, its arguments, what those refer to.
+Payload: TypeAlias = "tuple[bytes, Call, list[Blob] | None]"
+#: A function, its number, and the payload of a call of it without arguments.
+Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload]"
 
 
 class Crew:
@@ -60,24 +69,20 @@ class Crew:
     def job(self, task: Task) -> Job:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
-        how = PRIVATE if options.retries else SHARED  # what an attempt changes, no other may see
         recent = self._recent.get(id(fn))
         if recent is None or recent[0]() is not fn:
             recent = self._recall(fn)
         if self._propagation is not None:
             fn = self._propagation.bearer(fn)
-            args = (self._propagation.values(task.context), *args)
+            args = (self._propagation.values(copy_context()), *args)
         if recent is not None:
-            _, kind, function = recent
+            _, kind, payload = recent
             if args or kwargs:
-                call, needs = self.packer.arguments(args, kwargs, how)
-            else:
-                call, needs = NO_ARGUMENTS, None
+                payload = (payload[0], *self.packer.arguments(args, kwargs, _how(options)))
         else:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            function = b""
-            call, needs = self.packer.bound_call(fn, args, kwargs, how)
-        job = Job(kind, (function, call, needs), task)
+            payload = (b"", *self.packer.bound_call(fn, args, kwargs, _how(options)))
+        job = Job(kind, payload, task)
         if options is not NO_OPTIONS:
             job.priority, job.timeout = options.priority, options.timeout
             job.retries = options.retries
@@ -97,7 +102,8 @@ class Crew:
             # Two threads that bring it at once may give it two numbers, which does no harm.
             kind = self._numbers[digest] = next(self._count)
         recent, key = self._recent, id(fn)
-        known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, function)
+        payload = (function, NO_ARGUMENTS, None)
+        known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, payload)
         self._recent[key] = known
         return known
 
@@ -110,13 +116,32 @@ class Crew:
         for job in jobs:
             job.owner.unstart()
 
-    def ended(self, job: Job, answer: Answer) -> None:
+    def ended(self, jobs: list[Job], answers: list[Answer]) -> None:
+        tasks: list[Task] = []
+        results: list[Any] = []
+        for job, answer in zip(jobs, answers, strict=True):
+            status = answer[0]
+            if status == NONE:
+                results.append(None)
+            elif status == PLAIN_VALUE:
+                results.append(pickle.loads(answer[2]))
+            else:
+                if tasks:
+                    succeed_all(tasks, results)
+                    tasks, results = [], []
+                self._ended(job, answer)
+                continue
+            tasks.append(job.owner)
+            call = job.payload[1]
+            job.owner = job.payload = None
+            if type(call) is Parcel:
+                call.settle()
+        if tasks:
+            succeed_all(tasks, results)
+
+    def _ended(self, job: Job, answer: Answer) -> None:
         status, _, data, _ = answer
-        if status == NONE:
-            released(job).succeed(None)
-        elif status == PLAIN_VALUE:
-            released(job).succeed(loads(data))
-        elif status == VALUE:
+        if status == VALUE:
             self._arrived(job, answer)
         else:
             task: Task = job.owner
@@ -246,6 +271,11 @@ class Crew:
             failure.__cause__ = error
             executor.mark_broken(failure)
         self.pool.terminate(signal.SIGTERM)
+
+
+def _how(options: TaskOptions) -> int:
+    """Return how a worker is to map a call: what an attempt changes, no other may see."""
+    return PRIVATE if options.retries else SHARED
 
 
 class Unread:

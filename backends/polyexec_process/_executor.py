@@ -58,6 +58,7 @@ class ProcessExecutor(Executor, _Standard):
     """
 
     chunk_seconds = 0.001
+    keeps_context = False
 
     #: The names of its options.
     takes: tuple[str, ...] = (

@@ -143,12 +143,15 @@ class Link:
         parts = lessons.before_all()
         entries: list[bytes] = []
         calls: list[bytes] = []
-        size = MESSAGE.size
+        taught = OWN_FUNCTION
         for job in jobs:
-            which = max(job.kind, OWN_FUNCTION)
             function, call, needs = job.payload
-            if which != OWN_FUNCTION:
+            which = job.kind
+            if which <= OWN_FUNCTION:
+                which = OWN_FUNCTION
+            elif which != taught:
                 parts += lessons.function(which, function)
+                taught = which
             if needs is not None:
                 parts += lessons.blobs(needs)
                 which |= REFERS
@@ -156,9 +159,11 @@ class Link:
                 call = call.send(self._rights)
                 which |= PARCEL
             entries.append(pack(len(call), which))
-            calls.append(call)
-            size += ENTRY.size + len(call)
-        return b"".join([*parts, MESSAGE.pack(size, JOBS, len(jobs)), *entries, *calls])
+            if call:
+                calls.append(call)
+        body = b"".join([*entries, *calls])
+        head = MESSAGE.pack(MESSAGE.size + len(body), JOBS, len(jobs))
+        return b"".join([*parts, head, body])
 
     def hold_back(self, begun: int) -> None:
         """Have the worker pass over all that it was sent, after number *begun*."""
@@ -207,16 +212,19 @@ class Link:
     def _parse(self, answers: list[Answer]) -> None:
         data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
         unpack, size, at, end = ANSWER.unpack_from, ANSWER.size, 0, len(data)
-        need = size
-        while end - at >= size:
+        need, last, append = size, len(data) - ANSWER.size, answers.append
+        while at <= last:
             length, status, micros = unpack(data, at)
-            if end - at - size < length:
+            if not length:
+                at += size
+                append((status, micros * 1e-6, b"", ()))
+                continue
+            start = at + size
+            if end - start < length:
                 need = size + length
                 break
-            at += size
-            body = data[at : at + length] if length else b""
-            answers.append((status, micros * 1e-6, body, ()))
-            at += length
+            at = start + length
+            append((status, micros * 1e-6, data[start:at], ()))
         rest = data[at:] if at else data
         self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
 

@@ -97,8 +97,11 @@ class Overseer:
             return True
         late = not link.ready and self._pool.idle and now - window.progressed_at > PATIENCE
         patience = SLOW_START if link.running is None else PATIENCE
-        stalled = not (link.leaving or link.out) and self._scheduler.is_stalled(
-            window, now, patience
+        stalled = (
+            not (link.leaving or link.out)
+            and self._scheduler.is_stalled(window, now, patience)
+            # Else it goes on, and it is we who have not read what it answered.
+            and now - link.begun_at > PATIENCE
         )
         if stalled or (late and not window.blocked):
             self._hold(link, now)
@@ -122,7 +125,7 @@ class Overseer:
                 self.unawaited.discard(job)
                 pool.changed.notify_all()
                 continue
-            window, number = job.place
+            window, number = job.place, job.number
             link = pool.links[window.worker]
             if not window.blocked:
                 if not window.passing:

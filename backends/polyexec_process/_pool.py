@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 #: With so many jobs in each window, the reactor lets answers gather rather than wake for each: for
 #: this part of the time that they take, with the seconds that a worker adds to each.
 FLOOD: Final = 8
-GATHERED: Final = 0.35
+GATHERED: Final = 0.6
 OVERHEAD: Final = 4e-6
 #: To sleep for less takes longer than what it saves.
 SHORTEST_NAP: Final = 1e-4
@@ -368,9 +368,7 @@ class LocalPool:
             self._tell(jobs, answers)
 
     def _tell(self, jobs: list[Job], answers: list[Answer]) -> None:
-        ended = self.client.ended
-        for job, answer in zip(jobs, answers, strict=True):
-            ended(job, answer)
+        self.client.ended(jobs, answers)
 
     def _settle(self, link: Link, answers: list[Answer]) -> list[Job]:
         """Account for *answers*; return the jobs that they end."""

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOST_MICROSECONDS = (1 << 32) - 1
+_NO_ARGUMENTS = memoryview(b"")
 #: Types whose objects no pickler has questions about.
 _PLAIN = frozenset({bool, float, int})
 
@@ -193,44 +194,54 @@ class Worker:
             self._holdings.forget(number for (number,) in NUMBERS.iter_unpack(body))
 
     def _run(self, count: int, body: memoryview) -> None:
-        page, clock = self._page, time.monotonic_ns
+        page, clock, attempt, pack = self._page, time.monotonic_ns, self._attempt, ANSWER.pack
+        fd, write = self._answers, os.write
         start = ENTRY.size * count
         number = self._begun
         for length, which in ENTRY.iter_unpack(body[:start]):
-            call = body[start : start + length]
+            call = body[start : start + length] if length else _NO_ARGUMENTS
             began = clock()
             page[BEGUN_AT] = began
             page[BEGUN] = number
-            if page[LIMIT] <= number < page[FLOOR]:
+            if number < page[FLOOR] and page[LIMIT] <= number:
                 if which >= SPECIAL:
                     self._holdings.skip(which, call)
-                answer = ANSWER.pack(0, PASSED_OVER, 0)
+                answer = pack(0, PASSED_OVER, 0)
             else:
-                status, data = self._attempt(which, call)
+                status, data = attempt(which, call)
                 if which >= SPECIAL:
                     status |= self._holdings.settle()
                 spent = min((clock() - began) // 1000, _MOST_MICROSECONDS)
-                answer = ANSWER.pack(len(data), status, spent) + data
+                answer = pack(len(data), status, spent) + data if data else pack(0, status, spent)
             start += length
             number += 1
             self._begun = number
-            self._write(answer)
+            try:
+                written = write(fd, answer)
+            except BrokenPipeError:
+                raise _Gone from None
+            if written < len(answer):
+                self._write(answer[written:])
 
     def _attempt(self, which: int, data: memoryview) -> tuple[int, bytes]:
         """Run one call, and return its status and what goes with that."""
         status = UNREADABLE
         try:
             self._running = True
-            call = pickle.loads(data) if which < SPECIAL else self._holdings.unpack(which, data)
-            status = ERROR
-            which &= FUNCTION_MASK
-            if which:
-                result = self._functions[which](*call[0], **call[1])
+            if data is _NO_ARGUMENTS:
+                status = ERROR
+                result = self._functions[which]()
             else:
-                result = call[0](*call[1], **call[2])
+                call = pickle.loads(data) if which < SPECIAL else self._holdings.unpack(which, data)
+                status = ERROR
+                which &= FUNCTION_MASK
+                if which:
+                    result = self._functions[which](*call[0], **call[1])
+                else:
+                    result = call[0](*call[1], **call[2])
             if os.getpid() != self._pid:
                 os._exit(1)  # a child that the task forked, and that left the task
-            return self._outcome(result)
+            return (NONE, b"") if result is None else self._outcome(result)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
             self._running = False
             if os.getpid() != self._pid:
@@ -240,8 +251,6 @@ class Worker:
             self._running = False
 
     def _outcome(self, result: Any) -> tuple[int, bytes]:
-        if result is None:
-            return NONE, b""
         if type(result) in _PLAIN:
             return PLAIN_VALUE, pickle.dumps(result, 5)
         data, buffers = dumps_parts(result)

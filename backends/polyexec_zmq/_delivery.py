@@ -80,7 +80,7 @@ class Delivery:
         elif status == wire.DIED:
             self._crew.lost(job, Lost(**wire.from_json(data)))
         else:
-            self._crew.ended(job, (status, seconds, data, buffers))
+            self._crew.ended([job], [(status, seconds, data, buffers)])
 
     def lost(self, node: int, how: dict[str, Any], jobs: Iterable[Job]) -> None:
         """Tell of jobs that are lost with their node."""

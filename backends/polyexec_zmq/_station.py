@@ -258,16 +258,15 @@ class Station:
         for job in jobs:
             self.outbox.note_worker(job.owner, 0, now)
 
-    def ended(self, job: Job, answer: Any) -> None:
-        """Take a job's outcome."""
-        status, seconds, data, buffers = answer
-        if buffers or len(data) > LARGE:
-            pieces = [memoryview(piece) for piece in (data, *buffers)]
-            data = self._node.exchange.keep(pieces, self.client)
-            status |= wire.BULK_VALUE
-        else:
-            data = bytes(data)
-        self._answer(job, status, data, seconds)
+    def ended(self, jobs: list[Job], answers: list[Any]) -> None:
+        """Take jobs' outcomes."""
+        for job, (status, seconds, data, buffers) in zip(jobs, answers, strict=True):
+            if buffers or len(data) > LARGE:
+                pieces = [memoryview(piece) for piece in (data, *buffers)]
+                table = self._node.exchange.keep(pieces, self.client)
+                self._answer(job, status | wire.BULK_VALUE, table, seconds)
+            else:
+                self._answer(job, status, bytes(data), seconds)
 
     def _answer(self, job: Job, status: int, body: bytes = b"", seconds: float = 0.0) -> None:
         # Before it is forgotten: at any time it is among the jobs, or the answers.

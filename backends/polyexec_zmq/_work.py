@@ -391,7 +391,7 @@ class Work:
                 taken.append(number)
             else:
                 self._asked[number] = kind
-                nodes.setdefault(job.place[0].worker, []).append(number)
+                nodes.setdefault(job.place.worker, []).append(number)
         for node, asked in nodes.items():
             self._send(node, self._letter(kind, wire.pack_numbers(asked)))
         return taken, unknown
@@ -438,7 +438,7 @@ class Work:
             job = jobs.get(number)
             if job is None:
                 continue  # it was given up
-            if window is None or job.place is None or job.place[0] is not window:
+            if window is None or job.place is not window:
                 continue
             del jobs[number]
             outcomes.append((job, micros * 1e-6))
@@ -459,7 +459,7 @@ class Work:
         window = self.windows.get(node)
         if window is not None:
             known = (self.jobs[number] for number in numbers if number in self.jobs)
-            here = [job for job in known if job.place is not None and job.place[0] is window]
+            here = [job for job in known if job.place is window]
             self._requeue(window, [job.owner for job in here])
 
     def _requeue(self, window: SiteWindow, numbers: list[int]) -> None:
@@ -488,7 +488,7 @@ class Work:
             self._before.pop(number, None)
             job = self.jobs.pop(number, None)
             if job is not None and job.place is not None:
-                self.scheduler.ended(job.place[0], [(job, None)], now)
+                self.scheduler.ended(job.place, [(job, None)], now)
                 self.scheduler.withdraw(job)
 
     # -- placing jobs ------------------------------------------------------------------------------

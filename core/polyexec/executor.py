@@ -63,6 +63,10 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
     #: within the process gains nothing by it, and items that wait for each other could not.
     adapts_chunks: bool = True
 
+    #: Whether a task keeps its submitter's context variables, in which `Task.run` runs it. A
+    #: backend that never calls that says False, and saves their copies.
+    keeps_context: bool = True
+
     #: How many seconds of work `map` puts into one task, then: many times what a task costs, and
     #: no more, for the items of one task can't be shared out when some take longer than expected.
     chunk_seconds: float = 0.01

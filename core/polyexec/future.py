@@ -116,25 +116,43 @@ class Future(concurrent.futures.Future[T]):
     the epoch; each is None while unknown.
     """
 
-    name: str | None = None
-    worker: str | None = None
-    attempts: int = 0
-    submitted_at: float | None = None
-    started_at: float | None = None
-    finished_at: float | None = None
-
-    _state: str = PENDING
-    _result: Any = None
-    _exception: BaseException | None = None
-    #: What makes the result, until somebody has asked for that.
-    _load: Callable[[], Any] | None = None
-    _waited: threading.Condition | None = None
-    _waiters: Any = ()
-    _done_callbacks: Any = ()
-    _task: Task | None = None
+    # A dictionary for each would take most of the time that a tiny task's future costs, and of the
+    # memory. It is there if somebody sets something else.
+    __slots__ = (
+        "_done_callbacks",
+        "_exception",
+        "_load",
+        "_lock",
+        "_result",
+        "_state",
+        "_task",
+        "_waited",
+        "_waiters",
+        "attempts",
+        "finished_at",
+        "name",
+        "started_at",
+        "submitted_at",
+        "worker",
+    )
 
     def __init__(self) -> None:
-        self._lock = _RLock()
+        self.name: str | None = None
+        self.worker: str | None = None
+        self.attempts: int = 0
+        self.submitted_at: float | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self._lock: Any = _RLock()
+        self._state: str = PENDING
+        self._result: Any = None
+        self._exception: BaseException | None = None
+        #: What makes the result, until somebody has asked for that.
+        self._load: Callable[[], Any] | None = None
+        self._waited: threading.Condition | None = None
+        self._waiters: Any = ()
+        self._done_callbacks: Any = ()
+        self._task: Task | None = None
 
     if TYPE_CHECKING:
         _condition: threading.Condition
@@ -209,6 +227,10 @@ class Future(concurrent.futures.Future[T]):
 
         Blocks for *timeout* seconds at most, then raises `concurrent.futures.TimeoutError`.
         """
+        # In this order: whoever makes the result sets that, or the exception, before `_load`.
+        if self._state == FINISHED and self._load is None and self._exception is None:
+            ready: T = self._result
+            return ready
         try:
             self._wait(timeout)
             with self._lock:

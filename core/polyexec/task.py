@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polyexec.errors import WorkerLostError
     from polyexec.executor import Executor
 
-__all__ = ["NO_OPTIONS", "Task", "TaskOptions", "start_all"]
+__all__ = ["NO_OPTIONS", "Task", "TaskOptions", "start_all", "succeed_all"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,18 @@ class Task:
     whether it counted: a task that was cancelled or has ended takes no second outcome.
     """
 
-    failures: int = 0
-    losses: int = 0
-    #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
-    handle: Any = None
+    __slots__ = (
+        "args",
+        "context",
+        "executor",
+        "failures",
+        "fn",
+        "future",
+        "handle",
+        "kwargs",
+        "losses",
+        "options",
+    )
 
     def __init__(
         self,
@@ -89,12 +97,19 @@ class Task:
         self.executor: Executor = executor
         self.fn: Callable[..., Any] = fn
         self.args: tuple[Any, ...] = args
-        self.kwargs: Mapping[str, Any] = kwargs
+        # An empty dictionary for each of very many tasks would keep the collector busy.
+        self.kwargs: Mapping[str, Any] = kwargs or _NO_KEYWORDS
         self.options: TaskOptions = options
-        self.context: contextvars.Context = copy_context()
+        self.failures: int = 0
+        self.losses: int = 0
+        #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
+        self.handle: Any = None
+        self.context: contextvars.Context | None = (
+            copy_context() if executor.keeps_context else None
+        )
         future: Future[Any] = Future()
         future.submitted_at = time.time()
-        future.name = options.name or name_of(fn)
+        future.name = options.name or (fn.__qualname__ if type(fn) is FunctionType else name_of(fn))
         future._task = self
         self.future: Future[Any] = future
 
@@ -110,7 +125,10 @@ class Task:
             if not self.start(worker):
                 here.executor = outer
                 return
-            result = self.context.run(self.fn, *self.args, **self.kwargs)
+            if self.context is None:
+                result = self.fn(*self.args, **self.kwargs)
+            else:
+                result = self.context.run(self.fn, *self.args, **self.kwargs)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
             here.executor = outer
             self.fail(error)
@@ -219,11 +237,52 @@ def start_all(tasks: list[Task], worker: str) -> None:
     now = time.time()
     for task in tasks:
         future = task.future
-        with future._lock:
+        lock = future._lock
+        lock.acquire()  # which takes a third of the time that `with` does
+        try:
             if future._state == "PENDING":
                 future._state = "RUNNING"
                 future.started_at = now
                 future.worker = worker
                 future.attempts += 1
                 continue
+        finally:
+            lock.release()
         task.start(worker)
+
+
+def succeed_all(tasks: list[Task], results: list[Any]) -> None:
+    """Do as `Task.succeed` for each of *tasks*, all of one executor, at the cost of few."""
+    ledger = tasks[0].executor._ledger
+    if ledger.wants_ends:
+        for task, result in zip(tasks, results, strict=True):
+            task.succeed(result)
+        return
+    now = time.time()
+    leave = ledger.unfinished.discard
+    # Whoever waits is woken when the others are done: he would only be in the way, and wait again.
+    others: list[tuple[Task, Any]] = []
+    for task, result in zip(tasks, results, strict=True):
+        future = task.future
+        lock = future._lock
+        lock.acquire()
+        try:
+            quiet = future._state == "RUNNING" and not (
+                future._waiters or future._done_callbacks or future._waited is not None
+            )
+            if quiet:
+                future._result = result
+                future.finished_at = now
+                future._state = "FINISHED"
+                future._task = None
+                leave(task)
+        finally:
+            lock.release()
+        if quiet:
+            task.fn, task.args, task.kwargs = _nothing, (), _NO_KEYWORDS
+        else:
+            others.append((task, result))
+    for task, result in others:
+        task.succeed(result)
+    if ledger.refusing:
+        ledger._see_to_the_end()

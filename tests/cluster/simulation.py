@@ -114,7 +114,7 @@ class Pool:
     def finish(self) -> None:
         """End a job that runs."""
         if self.running:
-            self.client.ended(self.running.pop(0), (NONE, 0.001, b"", ()))
+            self.client.ended([self.running.pop(0)], [(NONE, 0.001, b"", ())])
 
     def kill_soon(self, job: Job) -> None:
         """Stop *job*."""
@@ -166,9 +166,10 @@ class Crew:
         for job in jobs:
             self.running.remove(job.owner.name)
 
-    def ended(self, job: Job, _: Any) -> None:
+    def ended(self, jobs: list[Job], _: Any) -> None:
         """Take note."""
-        self._end(job, "ended")
+        for job in jobs:
+            self._end(job, "ended")
 
     def lost(self, job: Job, _: Any) -> None:
         """Take note."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from polyexec.scheduling import CRASHED, FAILED, LOST, Job, Scheduler
-from polyexec.scheduling.scheduler import HORIZON, MAX_BATCH, MAX_WINDOW
+from polyexec.scheduling.scheduler import HORIZON, MAX_BATCH
 
 if TYPE_CHECKING:
     from polyexec.scheduling import Window
@@ -72,7 +72,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         while (found := self.scheduler.assign()) is not None:
             window, jobs = found
             assert 0 < len(jobs) <= MAX_BATCH
-            assert len(window.entries) <= MAX_WINDOW
+            assert len(window.entries) <= window.most
             assert not window.blocked
             for job in jobs:
                 assert job not in self.begun, "a job that had begun was sent again"

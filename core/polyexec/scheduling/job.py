@@ -27,6 +27,9 @@ CRASHED: Final = 1
 FAILED: Final = 2
 
 
+_UNSPENT: Final = (0, 0, 0)
+
+
 class Job:
     """What one worker does at a time; *kind* groups jobs that are expected to take equally long.
 
@@ -35,23 +38,39 @@ class Job:
     *payload* and *owner* are the driver's, and never looked at here.
     """
 
-    priority: int = 0
-    timeout: float | None = None
-    retries: int = 0
-    #: How many of its retries were used up, by reason.
-    spent: tuple[int, int, int] = (0, 0, 0)
-    state: int = QUEUED
-    #: Its place in the order of arrival.
-    arrival: int = 0
-    #: How many seconds it was expected to take when it was assigned.
-    estimate: float = 0.0
-    #: The window that it is in, and its number there.
-    place: Any = None
+    __slots__ = (
+        "arrival",
+        "estimate",
+        "kind",
+        "number",
+        "owner",
+        "payload",
+        "place",
+        "priority",
+        "retries",
+        "spent",
+        "state",
+        "timeout",
+    )
+
+    #: Its place in the order of arrival, once it is queued.
+    arrival: int
+    #: How many seconds it was expected to take when it was assigned, and its number in the window.
+    estimate: float
+    number: int
 
     def __init__(self, kind: int, payload: Any, owner: Any) -> None:
         self.kind: int = kind
         self.payload: Any = payload
         self.owner: Any = owner
+        self.priority: int = 0
+        self.timeout: float | None = None
+        self.retries: int = 0
+        #: How many of its retries were used up, by reason.
+        self.spent: tuple[int, int, int] = _UNSPENT
+        self.state: int = QUEUED
+        #: The window that it is in, None if in none.
+        self.place: Any = None
 
     def repeat(self, reason: int) -> bool:
         """Return whether it, which has ended, may be run again, and count that.

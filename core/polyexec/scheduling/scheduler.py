@@ -39,9 +39,8 @@ HORIZON: Final = 0.01
 MESSAGE: Final = 0.004
 #: What no expectation is taken to be shorter than.
 SHORTEST: Final = 1e-7
-#: How many jobs go into one message, and how many a worker may hold.
+#: How many jobs go into one message.
 MAX_BATCH: Final = 256
-MAX_WINDOW: Final = 2048
 #: Of how many kinds the expectation is kept.
 MAX_KINDS: Final = 4096
 #: How much of an expectation is the newest answer.
@@ -185,21 +184,34 @@ class Scheduler:
         """
         entries = window.entries
         ended: list[Job] = []
-        first, load = window.first, window.load
+        back: list[Job] = []
+        load, count = window.load, 0
+        kind, known = 0, None
         for seconds in elapsed:
             job = entries.popleft()
-            first += 1
+            count += 1
             if job is None:
                 window.passing -= 1
                 continue
             load -= job.estimate
             if seconds is None:
-                self._requeue([job])
+                back.append(job)
                 continue
-            self._learn(job.kind, seconds)
+            if known is not None and job.kind == kind:
+                known += NEWEST * (seconds - known)
+            else:
+                if known is not None:
+                    self._durations[kind] = known
+                kind = job.kind
+                known = self._learn(kind, seconds)
             job.state, job.place = ENDED, None
             ended.append(job)
-        window.first, window.load = first, load
+        if known is not None:
+            self._durations[kind] = known
+        if back:
+            self._requeue(back)
+        window.first += count
+        window.load = load
         if ended:
             window.blocked = False
         self._note_progress(window, now)
@@ -239,7 +251,7 @@ class Scheduler:
 
     def adopt(self, window: SiteWindow, job: Job) -> None:
         """Take note that a site has *job* already."""
-        job.state, job.estimate, job.place = ASSIGNED, HORIZON, (window, 0)
+        job.state, job.estimate, job.place = ASSIGNED, HORIZON, window
         window.load += HORIZON
         window.entries[job] = None
         if window.idling:
@@ -247,12 +259,14 @@ class Scheduler:
             self._idle.remove(window)
         self._reopen(window)
 
-    def _learn(self, kind: int, seconds: float) -> None:
+    def _learn(self, kind: int, seconds: float) -> float:
         durations = self._durations
         known = durations.get(kind)
         if known is None and len(durations) >= MAX_KINDS:
             del durations[next(iter(durations))]
-        durations[kind] = seconds if known is None else known + NEWEST * (seconds - known)
+        known = seconds if known is None else known + NEWEST * (seconds - known)
+        durations[kind] = known
+        return known
 
     # -- recall --------------------------------------------------------------------------------
 
@@ -294,7 +308,7 @@ class Scheduler:
             return []
         width = window.width
         share = -(-len(self.ready) * width // (2 * self._width))
-        room = min(MAX_BATCH, MAX_WINDOW * width - held, share)
+        room = min(MAX_BATCH, window.most * width - held, share)
         if window.starting:
             room = 1
         if window.blocked:
@@ -304,11 +318,10 @@ class Scheduler:
         jobs = self._take(room, window, held)
         if window.left is not None:
             window.left -= len(jobs)
-        number = window.sent
-        for job in jobs:
+        for number, job in enumerate(jobs, window.sent):
             job.state = ASSIGNED
-            job.place = (window, number)
-            number += 1
+            job.place = window
+            job.number = number
         window.hold(jobs)
         return jobs
 

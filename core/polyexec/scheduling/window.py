@@ -39,6 +39,10 @@ class Window:
     #: what others lose, who may begin later jobs before that one is known to be in the wrong place.
     long: ClassVar[float] = 0.004
 
+    #: How many jobs a worker may hold; with more, what is known of them leaves the caches before
+    #: they are answered.
+    most: ClassVar[int] = 1024
+
     entries: Any
 
     def __init__(self, worker: Any, left: int | None) -> None:
@@ -87,6 +91,7 @@ class SiteWindow(Window):
 
     #: What is sent there is under way for longer.
     long: ClassVar[float] = 0.02
+    most: ClassVar[int] = 2048
 
     entries: dict[Job, None]
 
