@@ -100,8 +100,9 @@ class Overseer:
         stalled = (
             not (link.leaving or link.out)
             and self._scheduler.is_stalled(window, now, patience)
-            # Else it goes on, and it is we who have not read what it answered.
+            # Else it goes on, or has done all, and it is we who have not read its answers.
             and now - link.begun_at > PATIENCE
+            and link.last_begun + 1 < window.sent
         )
         if stalled or (late and not window.blocked):
             self._hold(link, now)

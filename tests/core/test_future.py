@@ -18,6 +18,8 @@ import polyexec
 from core.fakes import PATIENCE, IoExecutor, ends, fake
 from polyexec import Future
 from polyexec.future import Alarm
+from polyexec.scheduling import Job
+from polyexec.task import start_all, succeed_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +58,79 @@ def test_creating_and_completing_a_future_allocates_no_condition(executor: Any) 
     executor.run_all()
     assert future.result() == 0
     assert future._waited is None
-    assert "_waiters" not in vars(future)
-    assert "_done_callbacks" not in vars(future)
+    assert (future._waiters, future._done_callbacks) == ((), ())
+
+
+def test_what_there_is_of_for_each_task_has_no_dictionary(executor: Any) -> None:
+    future = executor.submit(int)
+    task = future._task
+    executor.run_all()
+    assert vars(future) == {}
+    assert not any(hasattr(thing, "__dict__") for thing in (task, Job(1, None, task)))
+
+
+def test_a_future_takes_attributes_of_others(executor: Any) -> None:
+    future = executor.submit(int)
+    future.mine = 1
+    executor.run_all()
+    assert (future.mine, future.result()) == (1, 0)
+
+
+# -- many outcomes at once -------------------------------------------------------------------------
+
+
+def _started(executor: Any, count: int) -> list[Any]:
+    tasks = [executor.submit(int)._task for _ in range(count)]
+    start_all(tasks, "worker")
+    return tasks
+
+
+def test_who_waits_is_woken_when_the_other_outcomes_are_there(executor: Any) -> None:
+    tasks = _started(executor, 3)
+    futures = [task.future for task in tasks]
+    seen: list[list[bool]] = []
+    futures[0].add_done_callback(lambda _: seen.append([future.done() for future in futures]))
+    succeed_all(tasks, [1, 2, 3])
+    assert seen == [[True, True, True]]
+    assert [future.result() for future in futures] == [1, 2, 3]
+    assert executor.busy == 0
+
+
+def test_of_many_outcomes_one_that_was_cancelled_keeps_that(executor: Any) -> None:
+    tasks = _started(executor, 3)
+    futures = [task.future for task in tasks]
+    tasks[1].cancel()
+    succeed_all(tasks, [1, 2, 3])
+    assert [future.cancelled() for future in futures] == [False, True, False]
+    assert [futures[0].result(), futures[2].result()] == [1, 3]
+
+
+def test_many_outcomes_end_an_executor_that_is_shut_down(executor: Any) -> None:
+    tasks = _started(executor, 3)
+    executor.shutdown(wait=False)
+    assert executor.stops == []
+    succeed_all(tasks, [1, 2, 3])
+    assert executor.stops == [False]
+
+
+def test_what_many_outcomes_drop_is_dropped_without_a_lock(executor: Any) -> None:
+    class Argument:
+        def __init__(self, future: Any) -> None:
+            self.future = future
+
+        def __del__(self) -> None:
+            taken = threading.Thread(target=self.future.add_done_callback, args=(seen.append,))
+            taken.start()
+            taken.join(PATIENCE)
+
+    seen: list[Any] = []
+    tasks = _started(executor, 2)
+    futures = [task.future for task in tasks]
+    for task in tasks:
+        task.args = (Argument(task.future),)
+    del task
+    succeed_all(tasks, [1, 2])
+    assert seen == futures
 
 
 def test_a_result_is_returned(executor: Any) -> None:

@@ -15,6 +15,9 @@ import tasks
 from core.fakes import PATIENCE
 from process.programs import LOCAL
 
+if sys.platform != "win32":
+    from polyexec_process._frames import BEGUN, BEGUN_AT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -167,6 +170,38 @@ if __name__ == "__main__":
 def test_workers_whose_program_left_at_once_say_nothing(program: Runner) -> None:
     done = program.run(sys.executable, program.write(ORPHANS))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_we_have_not_read_yet_is_no_reason_to_recall(context: Context) -> None:
+    executor: Any = context.Executor(1)
+    executor.submit(int).result(PATIENCE)
+    pool = executor._pool
+    recalled: list[Any] = []
+    recall = pool.scheduler.recall
+    pool.scheduler.recall = lambda window: (recalled.append(window), recall(window))
+    (link,) = pool.links.values()
+    running = executor.submit(time.sleep, 2 * PATIENCE)
+    with pool.lock:  # so that only we look
+        waiting = executor.submit(int)
+        pool.dispatch()
+        assert len(link.window.entries) == 2
+        deadline = time.monotonic() + PATIENCE
+        while link.last_begun + 2 < link.window.sent:
+            assert time.monotonic() < deadline
+        link.window.progressed_at = 0.0
+        link.words[BEGUN_AT] = time.monotonic_ns() + 10**12  # it has only just begun that
+        pool.overseer.look()
+        assert recalled == []
+        link.words[BEGUN], link.words[BEGUN_AT] = link.window.sent - 1, 0  # it has done all
+        pool.overseer.look()
+        assert recalled == []
+        link.words[BEGUN] = link.window.sent - 2
+        pool.overseer.look()
+        assert recalled == [link.window]
+    assert running.cancel(running=True)
+    assert waiting.result(PATIENCE) == 0
+    executor.shutdown()
 
 
 @pytest.mark.parametrize("method", LOCAL)
