@@ -179,7 +179,12 @@ def test_what_we_have_not_read_yet_is_no_reason_to_recall(context: Context) -> N
     pool = executor._pool
     recalled: list[Any] = []
     recall = pool.scheduler.recall
-    pool.scheduler.recall = lambda window: (recalled.append(window), recall(window))
+
+    def note(window: Any) -> None:
+        recalled.append(window)
+        recall(window)
+
+    pool.scheduler.recall = note
     (link,) = pool.links.values()
     running = executor.submit(time.sleep, 2 * PATIENCE)
     with pool.lock:  # so that only we look
