@@ -177,3 +177,13 @@ def test_a_site_that_is_held_back_gets_more_once_it_answers() -> None:
     assert scheduler.assign() is None
     scheduler.ended(stuck, [(first, TINY)], 0.0)
     assert scheduler.assign() == (stuck, [second])
+
+
+def test_what_an_adopted_site_gives_back_is_assigned_again() -> None:
+    scheduler = Scheduler()
+    window = scheduler.add_site("site", 1)
+    job = Job(1, b"", None)
+    scheduler.adopt(window, job)
+    scheduler.ended(window, [(job, None)], 0.0)
+    assert scheduler.requeued() == [job]
+    assert scheduler.assign() == (window, [job])

@@ -53,12 +53,6 @@ class Job:
         "timeout",
     )
 
-    #: Its place in the order of arrival, once it is queued.
-    arrival: int
-    #: How many seconds it was expected to take when it was assigned, and its number in the window.
-    estimate: float
-    number: int
-
     def __init__(self, kind: int, payload: Any, owner: Any) -> None:
         self.kind: int = kind
         self.payload: Any = payload
@@ -69,8 +63,13 @@ class Job:
         #: How many of its retries were used up, by reason.
         self.spent: tuple[int, int, int] = _UNSPENT
         self.state: int = QUEUED
-        #: The window that it is in, None if in none.
+        #: Its place in the order of arrival.
+        self.arrival: int = 0
+        #: How many seconds it was expected to take when it was assigned.
+        self.estimate: float = 0.0
+        #: The window that it is in, None if in none, and its number there.
         self.place: Any = None
+        self.number: int = 0
 
     def repeat(self, reason: int) -> bool:
         """Return whether it, which has ended, may be run again, and count that.
