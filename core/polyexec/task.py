@@ -97,8 +97,7 @@ class Task:
         self.executor: Executor = executor
         self.fn: Callable[..., Any] = fn
         self.args: tuple[Any, ...] = args
-        # An empty dictionary for each of very many tasks would keep the collector busy.
-        self.kwargs: Mapping[str, Any] = kwargs or _NO_KEYWORDS
+        self.kwargs: Mapping[str, Any] = kwargs
         self.options: TaskOptions = options
         self.failures: int = 0
         self.losses: int = 0

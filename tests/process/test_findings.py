@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -220,3 +221,27 @@ def test_a_worker_ends_though_something_else_holds_its_pipe_open(context: Contex
     finally:
         os.close(held)
     assert link.exitcode == 0
+
+
+class Counted:
+    """Counts how often it is pickled; unpickles as a number."""
+
+    count = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.count += 1
+        return (int, (7,))
+
+
+@pytest.mark.parametrize("how", ["by place", "by name", "bound"])
+def test_a_call_is_pickled_once(context: Context, how: str) -> None:
+    argument = Counted()
+    with context.Executor(1) as executor:
+        if how == "by place":
+            future = executor.submit(tasks.double, [argument])
+        elif how == "by name":
+            future = executor.submit(tasks.double, value=[argument])
+        else:
+            future = executor.submit(partial(tasks.double, [argument]))
+        assert future.result(PATIENCE) == [7, 7]
+    assert argument.count == 1
