@@ -131,6 +131,7 @@ class Crew:
                     tasks, results = [], []
                 self._ended(job, answer)
                 continue
+            # As `released` does, without a call for each of very many.
             tasks.append(job.owner)
             call = job.payload[1]
             job.owner = job.payload = None
