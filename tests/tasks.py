@@ -274,6 +274,14 @@ def die_once(path: str) -> str:
     return kit_tasks.read_tenant()
 
 
+def survive_first(path: str) -> None:
+    """Die, unless this is the first time."""
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        os._exit(3)
+
+
 def cluster_within() -> tuple[str | None, int]:
     """Return the address of the cluster that this worker's executors are on, and a worker of it."""
     context: Any = polyexec.get_context("zmq")

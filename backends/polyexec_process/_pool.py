@@ -117,13 +117,16 @@ class LocalPool:
                 if len(self.links) < self.size and self.outstanding >= self.working():
                     self.want_worker()
         self._incoming.append(job)
-        # Who makes a worker idle looks for jobs after that, as we look for idle workers now.
+        # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
+        # buries one does as well, and so we look again whether there are enough.
         if self.idle:
             with self.lock, Uninterrupted():
                 if self.observed:
                     self.reactor.wake()
                 else:
                     self.dispatch()
+        elif len(self.links) < self.size:
+            self.reactor.wake()
 
     @property
     def outstanding(self) -> int:
@@ -430,11 +433,15 @@ class LocalPool:
             if self.observed or (self._incoming and self.idle):
                 self.dispatch()
             timeout = _sooner(waiting, self.overseer.look())
+            failure = self._staff.replace()
+            timeout = _sooner(timeout, self._staff.due)
             if self.stopping:
                 self._wind_up()
             over = self.stopping and not self.links and waiting is None
             self.reactor.resting = timeout is None
             nap = self._nap()
+        if failure is not None:
+            self.client.barren(failure)
         if over:
             self._close()
             return OVER

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from polyexec_process._births import Births
     from polyexec_process._pool import LocalPool
 
-#: How many workers in a row may die before they were ready.
+#: How many workers in a row may die before they were ready, where no other is.
 MISCARRIAGES: Final = 3
 #: How many seconds to go on with the workers that there are, where none could be started.
 SCARCE: Final = 1.0
+#: How many seconds pass before it is tried again, at least.
+_PAUSE: Final = 0.01
 
 
 class Staff:
@@ -47,7 +49,7 @@ class Staff:
         self._max_tasks = max_tasks
         self._numbers = itertools.count(1)
         self._births: Births | None = None
-        #: Before when it is no use to ask for another worker.
+        #: Before when it is no use to ask for another worker, while there are others.
         self._next_try = 0.0
         #: How many workers in a row have died before they were ready.
         self.miscarriages: int = 0
@@ -82,7 +84,9 @@ class Staff:
         Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
         """
         pool, births = self._pool, self._births
-        if births is None or pool.stopping or self.failing or time.monotonic() < self._next_try:
+        if births is None or not self._may_bear:
+            return False
+        if pool.links and time.monotonic() < self._next_try:
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
@@ -109,6 +113,23 @@ class Staff:
         pool.reactor.watch(link.answers, READ, partial(pool.answered, link))
         pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
         return True
+
+    @property
+    def _may_bear(self) -> bool:
+        return self._births is not None and not self._pool.stopping and not self.failing
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether there is work for another worker, and room for that."""
+        pool = self._pool
+        return len(pool.links) < pool.size and pool.outstanding > pool.working()
+
+    @property
+    def due(self) -> float | None:
+        """How many seconds may pass until `replace` is called again, None for any."""
+        if not self._may_bear or not self._is_short:
+            return None
+        return max(self._next_try - time.monotonic(), _PAUSE)
 
     def _open_link(self, number: int, name: str) -> Link:
         link = Link(number, name, self._pool.changed)
@@ -191,7 +212,7 @@ class Staff:
                 pool.overseer.note_killed(running)
             link.dead, link.exitcode = True, exitcode
             pool.changed.notify_all()
-            failure = failure or self._replace()
+            failure = failure or self.replace()
             pool.dispatch()
             dropped = pool.drain_jobs() if pool.terminated is not None else []
         for job in dropped:
@@ -223,14 +244,16 @@ class Staff:
         self.miscarriages += 1
         if self.miscarriages < MISCARRIAGES:
             return None
+        if any(other.ready and not other.leaving for other in self._pool.links.values()):
+            self._next_try = time.monotonic() + SCARCE
+            return None
         return f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
 
-    def _replace(self) -> str | None:
-        """Start a worker in place of one that died, if there is work; return why not, if so."""
-        pool = self._pool
+    def replace(self) -> str | None:
+        """Start workers in place of those that ended, if there is work; return why not, if so."""
         try:
-            if pool.outstanding > pool.working():
-                self.bear()
+            while self._is_short and self.bear():
+                pass
         except OSError as error:
             return f"none could be started: {error}"
         except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +25,6 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from polyexec import Context
     from process.programs import Runner
@@ -245,3 +248,63 @@ def test_a_call_is_pickled_once(context: Context, how: str) -> None:
             future = executor.submit(partial(tasks.double, [argument]))
         assert future.result(PATIENCE) == [7, 7]
     assert argument.count == 1
+
+
+TOO_FEW_DESCRIPTORS = """
+import concurrent.futures
+import resource
+import polyexec
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+    with polyexec.get_context(METHOD).Executor(40, max_tasks_per_child=1) as executor:
+        futures = [executor.submit(abs, number) for number in range(80)]
+        print(len(concurrent.futures.wait(futures, timeout=30).done))
+"""
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_workers_that_could_not_be_had_are_started_later(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(TOO_FEW_DESCRIPTORS))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "80\n", "")
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_task_that_comes_as_the_last_worker_ends_has_another(context: Context) -> None:
+    executor: Any = context.Executor(1)
+    pid = executor.submit(os.getpid).result(PATIENCE)
+    pool = executor._pool
+
+    class Incoming(deque[Any]):
+        def append(self, job: Any) -> None:
+            os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + PATIENCE
+            while pool.links:
+                assert time.monotonic() < deadline
+            super().append(job)
+
+    before, pool._incoming = pool._incoming, Incoming()
+    future = executor.submit(int)
+    assert future.result(PATIENCE) == 0
+    assert not before
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_workers_that_die_as_they_start_cost_one_that_runs_nothing(
+    context: Context, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    executor: Any = context.Executor(
+        2, initializer=tasks.survive_first, initargs=(str(tmp_path / "first"),)
+    )
+    futures = [executor.submit(Path.read_text, gate) for _ in range(2)]
+    deadline = time.monotonic() + PATIENCE
+    while executor._pool._staff.miscarriages < 3:
+        assert time.monotonic() < deadline
+    gate.write_text("open")
+    done, waiting = concurrent.futures.wait(futures, PATIENCE, "FIRST_COMPLETED")
+    gate.write_text("again")
+    assert [future.result(PATIENCE) for future in (*done, *waiting)] == ["open", "again"]
+    executor.shutdown()
