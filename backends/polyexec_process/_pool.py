@@ -125,6 +125,8 @@ class LocalPool:
                     self.reactor.wake()
                 else:
                     self.dispatch()
+                    if self._staff.is_short:  # another thread has seen the same idle worker
+                        self.reactor.wake()
         elif len(self.links) < self.size:
             self.reactor.wake()
 
@@ -224,7 +226,9 @@ class LocalPool:
         with self.lock:
             self.size = size
             links = sorted(self.links.values(), key=lambda link: not link.idle)
-            for link in [link for link in links if not link.leaving][: self.working() - size]:
+            for link in [link for link in links if not link.leaving][
+                : max(self.working() - size, 0)
+            ]:
                 self.retire(link)
 
     def stop(self) -> None:

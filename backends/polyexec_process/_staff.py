@@ -53,7 +53,7 @@ class Staff:
         self._next_try = 0.0
         #: How many workers in a row have died before they were ready.
         self.miscarriages: int = 0
-        #: Whether an initializer has failed, of which the client may not have heard yet.
+        #: Whether there will be no more workers, of which the client may not have heard yet.
         self.failing: bool = False
 
     def open(self) -> None:
@@ -119,15 +119,20 @@ class Staff:
         return self._births is not None and not self._pool.stopping and not self.failing
 
     @property
-    def _is_short(self) -> bool:
+    def is_short(self) -> bool:
         """Whether there is work for another worker, and room for that."""
         pool = self._pool
-        return len(pool.links) < pool.size and pool.outstanding > pool.working()
+        links = pool.links.values()
+        if len(links) >= pool.size:
+            return False
+        # What those that are to end have is theirs.
+        theirs = sum(link.window.held for link in links if link.leaving)
+        return pool.outstanding - theirs > pool.working()
 
     @property
     def due(self) -> float | None:
         """How many seconds may pass until `replace` is called again, None for any."""
-        if not self._may_bear or not self._is_short:
+        if not self._may_bear or not self.is_short:
             return None
         return max(self._next_try - time.monotonic(), _PAUSE)
 
@@ -202,6 +207,7 @@ class Staff:
         with pool.lock:
             running = self._forget(link)
             failure = failure or self._count_miscarriage(link, lost)
+            self.failing |= failure is not None
         expected = link.killed or (running is None and (link.leaving or pool.stopping))
         if running is not None:
             expected |= self._tell_end(link, running, lost)
@@ -250,13 +256,19 @@ class Staff:
         return f"{MISCARRIAGES} in a row died as they started, the last: {lost}"
 
     def replace(self) -> str | None:
-        """Start workers in place of those that ended, if there is work; return why not, if so."""
+        """Start workers in place of those that ended, if there is work.
+
+        Return why there will be no more, if so.
+        """
         try:
-            while self._is_short and self.bear():
-                pass
+            while self.is_short and self.bear():
+                if self.miscarriages >= MISCARRIAGES:  # one, to see whether it lives
+                    self._next_try = time.monotonic() + SCARCE
         except OSError as error:
+            self.failing = True
             return f"none could be started: {error}"
         except Exception as error:  # noqa: BLE001 - the user's initargs, which pickle no more
+            self.failing = True
             return f"their initializer can't be sent: {error}"
         return None
 

@@ -95,7 +95,10 @@ class Station:
             self.recall(len(self.jobs))
         self.pool.resize(width)
         if width and self.pool.outstanding:
-            self.pool.want_worker()
+            try:
+                self.pool.want_worker()
+            except OSError as error:  # no worker can be had
+                self.barren(f"none could be started: {error}")
 
     def learn(self, frames: list[Any]) -> None:
         """Take a function."""

@@ -17,7 +17,7 @@ import pytest
 
 import polyexec
 import tasks
-from core.fakes import PATIENCE
+from core.fakes import PATIENCE, ends
 from process.programs import LOCAL
 
 if sys.platform != "win32":
@@ -258,15 +258,15 @@ import polyexec
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
     with polyexec.get_context(METHOD).Executor(40, max_tasks_per_child=1) as executor:
-        futures = [executor.submit(abs, number) for number in range(80)]
-        print(len(concurrent.futures.wait(futures, timeout=30).done))
+        futures = [executor.submit(abs, number) for number in range(45)]
+        print(len(concurrent.futures.wait(futures, timeout=50).done))
 """
 
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_workers_that_could_not_be_had_are_started_later(program: Runner) -> None:
     done = program.run(sys.executable, program.write(TOO_FEW_DESCRIPTORS))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "80\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "45\n", "")
 
 
 @pytest.mark.parametrize("method", LOCAL)
@@ -281,6 +281,7 @@ def test_a_task_that_comes_as_the_last_worker_ends_has_another(context: Context)
             deadline = time.monotonic() + PATIENCE
             while pool.links:
                 assert time.monotonic() < deadline
+                time.sleep(0.001)
             super().append(job)
 
     before, pool._incoming = pool._incoming, Incoming()
@@ -299,12 +300,65 @@ def test_workers_that_die_as_they_start_cost_one_that_runs_nothing(
     executor: Any = context.Executor(
         2, initializer=tasks.survive_first, initargs=(str(tmp_path / "first"),)
     )
+    executor.submit(int).result(PATIENCE)
     futures = [executor.submit(Path.read_text, gate) for _ in range(2)]
     deadline = time.monotonic() + PATIENCE
     while executor._pool._staff.miscarriages < 3:
         assert time.monotonic() < deadline
-    gate.write_text("open")
+        time.sleep(0.001)
+    ends(gate.write_text, "open")
     done, waiting = concurrent.futures.wait(futures, PATIENCE, "FIRST_COMPLETED")
-    gate.write_text("again")
+    ends(gate.write_text, "again")
     assert [future.result(PATIENCE) for future in (*done, *waiting)] == ["open", "again"]
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_a_leaving_worker_has_is_work_for_nobody_else(
+    context: Context, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    executor: Any = context.Executor(4, max_tasks_per_child=1)
+    pool = executor._pool
+    pool._all_at_once = False
+    future = executor.submit(Path.read_text, gate)
+    with ends(gate.open, "w"), pool.lock:  # it has begun, and its worker runs no other
+        assert [link.leaving for link in pool.links.values()] == [True]
+        assert not pool._staff.is_short
+    assert future.result(PATIENCE) == ""
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_of_two_that_see_one_idle_worker_none_waits_for_the_other(
+    context: Context, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    executor: Any = context.Executor(2)
+    pool = executor._pool
+    pool._all_at_once = False
+    executor.submit(int).result(PATIENCE)
+    both: list[Any] = []
+
+    class Incoming(deque[Any]):
+        def append(self, job: Any) -> None:
+            both.append(job)
+            if len(both) == 2:  # each has looked before the other's job was there
+                self.extend(both)
+
+    pool._incoming = Incoming()
+    writing = executor.submit(Path.write_text, gate, "met")
+    reading = executor.submit(Path.read_text, gate)
+    assert (reading.result(PATIENCE), writing.result(PATIENCE)) == ("met", 3)
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_pool_that_grows_keeps_its_workers(context: Context) -> None:
+    executor: Any = context.Executor(3)
+    executor.start_workers()
+    executor._pool.resize(4)
+    assert [link.leaving for link in executor._pool.links.values()] == [False] * 3
     executor.shutdown()

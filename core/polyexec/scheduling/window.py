@@ -74,6 +74,11 @@ class Window:
         """The number that the next job will have."""
         return self.first + len(self.entries)
 
+    @property
+    def held(self) -> int:
+        """How many jobs it holds that were not recalled."""
+        return len(self.entries) - self.passing
+
     def hold(self, jobs: Iterable[Job]) -> None:
         """Take note that it is being sent *jobs*."""
         self.entries.extend(jobs)
