@@ -225,10 +225,9 @@ class LocalPool:
         """Have *size* workers at most; those too many end once they have done what they have."""
         with self.lock:
             self.size = size
-            links = sorted(self.links.values(), key=lambda link: not link.idle)
-            for link in [link for link in links if not link.leaving][
-                : max(self.working() - size, 0)
-            ]:
+            staying = [link for link in self.links.values() if not link.leaving]
+            staying.sort(key=lambda link: not link.idle)
+            for link in staying[: max(len(staying) - size, 0)]:
                 self.retire(link)
 
     def stop(self) -> None:
