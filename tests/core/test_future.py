@@ -126,9 +126,8 @@ def test_what_many_outcomes_drop_is_dropped_without_a_lock(executor: Any) -> Non
     seen: list[Any] = []
     tasks = _started(executor, 2)
     futures = [task.future for task in tasks]
-    for task in tasks:
-        task.args = (Argument(task.future),)
-    del task
+    for place, future in enumerate(futures):
+        tasks[place].args = (Argument(future),)
     succeed_all(tasks, [1, 2])
     assert seen == futures
 
