@@ -29,6 +29,23 @@ if TYPE_CHECKING:
     from polyexec import Context
     from process.programs import Runner
 
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Return what a task can read once somebody writes, and the other way round."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path
+
+
+def await_that(happened: Callable[[], bool]) -> None:
+    """Return once something has *happened* of which no event tells."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 CLOSED = """
 import sys
 import polyexec
@@ -195,9 +212,7 @@ def test_what_we_have_not_read_yet_is_no_reason_to_recall(context: Context) -> N
         waiting = executor.submit(int)
         pool.dispatch()
         assert len(link.window.entries) == 2
-        deadline = time.monotonic() + PATIENCE
-        while link.last_begun + 2 < link.window.sent:
-            assert time.monotonic() < deadline
+        await_that(lambda: link.last_begun + 2 == link.window.sent)
         link.window.progressed_at = 0.0
         link.words[BEGUN_AT] = time.monotonic_ns() + 10**12  # it has only just begun that
         pool.overseer.look()
@@ -278,34 +293,24 @@ def test_a_task_that_comes_as_the_last_worker_ends_has_another(context: Context)
     class Incoming(deque[Any]):
         def append(self, job: Any) -> None:
             os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + PATIENCE
-            while pool.links:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+            await_that(lambda: not pool.links)
             super().append(job)
 
-    before, pool._incoming = pool._incoming, Incoming()
-    future = executor.submit(int)
-    assert future.result(PATIENCE) == 0
-    assert not before
+    pool._incoming = Incoming()
+    assert executor.submit(int).result(PATIENCE) == 0
     executor.shutdown()
 
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_workers_that_die_as_they_start_cost_one_that_runs_nothing(
-    context: Context, tmp_path: Path
+    context: Context, gate: Path, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     executor: Any = context.Executor(
         2, initializer=tasks.survive_first, initargs=(str(tmp_path / "first"),)
     )
     executor.submit(int).result(PATIENCE)
     futures = [executor.submit(Path.read_text, gate) for _ in range(2)]
-    deadline = time.monotonic() + PATIENCE
-    while executor._pool._staff.miscarriages < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    await_that(lambda: executor._pool._staff.miscarriages >= 3)
     ends(gate.write_text, "open")
     done, waiting = concurrent.futures.wait(futures, PATIENCE, "FIRST_COMPLETED")
     ends(gate.write_text, "again")
@@ -314,11 +319,7 @@ def test_workers_that_die_as_they_start_cost_one_that_runs_nothing(
 
 
 @pytest.mark.parametrize("method", LOCAL)
-def test_what_a_leaving_worker_has_is_work_for_nobody_else(
-    context: Context, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
+def test_what_a_leaving_worker_has_is_work_for_nobody_else(context: Context, gate: Path) -> None:
     executor: Any = context.Executor(4, max_tasks_per_child=1)
     pool = executor._pool
     pool._all_at_once = False
@@ -332,10 +333,8 @@ def test_what_a_leaving_worker_has_is_work_for_nobody_else(
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_of_two_that_see_one_idle_worker_none_waits_for_the_other(
-    context: Context, tmp_path: Path
+    context: Context, gate: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     executor: Any = context.Executor(2)
     pool = executor._pool
     pool._all_at_once = False
@@ -361,4 +360,13 @@ def test_a_pool_that_grows_keeps_its_workers(context: Context) -> None:
     executor.start_workers()
     executor._pool.resize(4)
     assert [link.leaving for link in executor._pool.links.values()] == [False] * 3
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_pool_that_can_have_no_workers_starts_no_more(context: Context) -> None:
+    executor: Any = context.Executor(1, initializer=os._exit, initargs=(3,))
+    error = executor.submit(int).exception(PATIENCE)
+    assert isinstance(error, concurrent.futures.BrokenExecutor)
+    assert executor._pool._staff.failing
     executor.shutdown()
