@@ -40,10 +40,10 @@ from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
     import signal
-    import threading
     from collections.abc import Sequence
 
     from polyexec.scheduling import Job, Window
+    from polyexec.waiting import Condition
 
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -60,10 +60,10 @@ class Link:
 
     window: Window
 
-    def __init__(self, number: int, name: str, ended: threading.Condition) -> None:
+    def __init__(self, number: int, name: str, ended: Condition) -> None:
         self.number: int = number
         self.name: str = name
-        self.changed: threading.Condition = ended
+        self.changed: Condition = ended
         self.pid: int | None = None
         self.exitcode: int | None = None
         self.ready: bool = False

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from collections import deque
 from functools import partial
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling import Job, Scheduler
 from polyexec.surroundings import handle_record
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Condition, wait_in_slices
 from polyexec_process._frames import (
     NUMBER,
     PARCEL_RESULT,
@@ -83,8 +82,8 @@ class LocalPool:
         host: Host | None = None,
     ) -> None:
         self.size: int = size
-        self.lock: threading.RLock = threading.RLock()
-        self.changed: threading.Condition = threading.Condition(self.lock)
+        self.changed: Condition = Condition()
+        self.lock: Condition = self.changed
         self.links: dict[int, Link] = {}
         #: The workers whose pipe was full.
         self.writing: set[Link] = set()

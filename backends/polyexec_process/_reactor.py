@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from polyexec.waiting import Event
 from polyexec_process._lookout import Lookout
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Reactor:
         self._failed: Callable[[BaseException], None] = print
         #: When the next turn is due, on a host's thread; and when there are no more.
         self.due_at: float = 0.0
-        self._ended = threading.Event()
+        self._ended = Event()
         #: Whether the thread sleeps until something happens.
         self.resting: bool = False
         self._waker: tuple[socket.socket, socket.socket] | None = None

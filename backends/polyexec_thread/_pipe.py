@@ -10,12 +10,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import threading
 from collections import deque
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
+from polyexec.waiting import Condition
 from polyexec_thread._handles import Handle, passed_on
 
 _StandardConnection: Any = connection._ConnectionBase  # for its checks
@@ -31,7 +31,7 @@ class _Lane:
     """One direction of a pipe, with a count of the handles at either end."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = Condition()
         self._messages: deque[_Object | bytes] = deque()
         self._signal: tuple[int, int] | None = None
         self._signalled = False

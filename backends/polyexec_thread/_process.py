@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.capabilities import KILL_RUNNING
-from polyexec.waiting import interrupted, wait_in_slices
+from polyexec.waiting import Event, interrupted, wait_in_slices
 from polyexec_thread._handles import Handle, passed_on
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ThreadPopen:
         self.returncode: int | None = None
         self.parent: BaseProcess | None = _here.process
         self.process = weakref.ref(process)
-        self._ended = threading.Event()
+        self._ended = Event()
         self._lock = threading.RLock()
         self._sentinel: int | None = None
         self._alive: int | None = None

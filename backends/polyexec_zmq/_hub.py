@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec import ClusterError, ClusterLostError
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Condition, wait_in_slices
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._exchange import Exchange
 from polyexec_zmq._line import Line
@@ -49,8 +48,8 @@ class Hub:
     ) -> None:
         self.member: int = new_member()
         self.line: Line = Line(self, address, connection, patience, connect_timeout=connect_timeout)
-        self.lock: threading.RLock = threading.RLock()
-        self.changed: threading.Condition = threading.Condition(self.lock)
+        self.changed: Condition = Condition()
+        self.lock: Condition = self.changed
         self._pools: dict[int, RemotePool] = {}
         self._pool_numbers = itertools.count(1)
         self._questions = itertools.count(1)

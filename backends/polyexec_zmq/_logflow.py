@@ -9,8 +9,9 @@ Who hands in more waits, so that the workers' records stay where they are, and l
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final
+
+from polyexec.waiting import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ class LogFlow:
 
     def __init__(self, put: Callable[[int, bytes], None]) -> None:
         self._put = put
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._sent = 0
         self._heard = 0
         self._open = False

@@ -10,7 +10,6 @@ they are to go. A job that the head has can't be taken back without asking.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Condition, wait_in_slices
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._delivery import Delivery
 from polyexec_zmq._shipping import Acknowledgements, Shipping
@@ -50,8 +49,8 @@ class RemotePool:
         self._spec = spec
         self._birth = birth
         self._born = b""
-        self.lock: threading.RLock = threading.RLock()
-        self.changed: threading.Condition = threading.Condition(self.lock)
+        self.changed: Condition = Condition()
+        self.lock: Condition = self.changed
         self._number: int | None = None
         self._ready = ReadyJobs()
         self._jobs: dict[int, Sent] = {}

@@ -15,6 +15,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from polyexec.waiting import Condition
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,7 +31,7 @@ class _Callbacks:
 
     def __init__(self) -> None:
         # Re-entrant: a future may be collected, and so cancelled, by a thread that holds it.
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = Condition()
         self._waiting: deque[Callable[[], None]] = deque()
         self._leader: threading.Thread | None = None
         self._standby: threading.Thread | None = None

@@ -14,7 +14,6 @@ who shuts down sees what it did to the set.
 from __future__ import annotations
 
 import copy
-import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from polyexec import _exit
 from polyexec._current import here
 from polyexec._room import Room
 from polyexec.errors import BrokenExecutor, ExecutorShutdownError
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Condition, wait_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,7 @@ class Ledger:
     def __init__(self, executor: Executor, max_pending: int | None) -> None:
         self._executor = weakref.ref(executor)
         # Re-entrant: the collector may drop an unread map, which submits, while it is held.
-        self.lock: threading.RLock = threading.RLock()
+        self.lock: Condition = Condition()
         self.unfinished: set[Task] = set()
         self.settling: set[Task] = set()
         self.room = Room(max_pending) if max_pending else None
@@ -62,7 +61,6 @@ class Ledger:
         # Maps that go on after shutdown, for another thread was pulling their inputs just then.
         self._feeding: set[Feeder] = set()
         self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()
-        self._all_ended = threading.Condition(self.lock)
         self._waiting = 0
 
     def reject_late(self) -> None:
@@ -122,7 +120,7 @@ class Ledger:
         with self.lock:
             drained = self.shut and self._is_drained()
             if drained:
-                self._all_ended.notify_all()
+                self.lock.notify_all()
             unattended = drained and not self._waiting
         executor = self._executor() if unattended else None
         if executor is not None:
@@ -166,7 +164,7 @@ class Ledger:
             self._waiting += wait
             try:
                 if wait:
-                    wait_in_slices(partial(self._all_ended.wait_for, self._is_drained))
+                    wait_in_slices(partial(self.lock.wait_for, self._is_drained))
             finally:
                 self._waiting -= wait
             return self._is_drained()
@@ -185,8 +183,7 @@ class Ledger:
 
     def abandon(self) -> None:
         """Make the copy of a parent's executor unusable in a forked child, and its waits end."""
-        self.lock = threading.RLock()  # another thread of the parent may hold the old one
-        self._all_ended = threading.Condition(self.lock)
+        self.lock = Condition()  # another thread of the parent may hold the old one
         self.failure = BrokenExecutor(
             "this executor was made before os.fork() and its workers belong to the parent; "
             "make a new one in the child"

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from polyexec._map import MapIterator
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Event, wait_in_slices
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -40,19 +40,23 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> None:
-        self._event = threading.Event()
+        self._event = Event()
         self._callback = callback
         self._error_callback = error_callback
         self._job = next(_numbers)
         self._cache = pool._cache
-        self._cache[self._job] = self
         self._pool: Pool | None = pool
         self._success = True
         self._value: Any = None
 
     def watch(self, futures: list[Future[Any]]) -> None:
         """Become ready when the one future has ended."""
+        self._keep()
         self._when_ended(futures[0], self._ended)
+
+    def _keep(self) -> None:
+        """Be alive until ready, whoever holds it; not before, for `submit` may raise."""
+        self._cache[self._job] = self
 
     def _when_ended(
         self, future: Future[Any], call: Callable[[concurrent.futures.Future[Any]], None]
@@ -109,6 +113,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
 
     def watch(self, futures: list[Future[Any]]) -> None:
         """Become ready when all *futures*, each of a chunk, have ended."""
+        self._keep()
         self._left = len(futures)
         self._lock = threading.RLock()
         self._chunks: list[list[Any]] = [[]] * len(futures)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import Condition, wait_in_slices
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +17,7 @@ class Room:
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._freed = threading.Condition(threading.RLock())
+        self._freed = Condition()
         self._sleepers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
 
     def acquire(self) -> None:

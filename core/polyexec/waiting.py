@@ -1,4 +1,4 @@
-"""Waits that Ctrl-C ends, for core and backends.
+"""Waits that Ctrl-C ends, and leaves as they should be left, for core and backends.
 
 A signal that arrives in the moment between CPython's last look at signals and the system call that
 blocks is not seen until something else wakes the main thread: an unlucky Ctrl-C does nothing. So
@@ -10,19 +10,96 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from polyexec.interrupts import strike
+from polyexec.interrupts import Interruptible, Uninterrupted, strike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["interrupted", "wait_in_slices"]
+__all__ = ["Condition", "Event", "interrupted", "wait_in_slices"]
 
 T = TypeVar("T")
 
 #: How many seconds the main thread waits at a stretch.
 SLICE = 0.5
+
+_RLock: Any = type(threading.RLock())
+
+
+class Condition(_RLock):  # type: ignore[misc]  # what it is to mypy depends on the Python
+    """A condition variable that is its own re-entrant lock.
+
+    threading's is written in Python, so that Ctrl-C may strike within: then it has let go of a lock
+    that its user is to release, or has taken one that its user does not know of, for good.
+    """
+
+    def __init__(self) -> None:
+        self._waiters: deque[Any] = deque()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let go of the lock until notified; return whether that was within *timeout* seconds."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        with Uninterrupted():
+            self._waiters.append(waiter)
+            held = self._release_save()
+            try:
+                with Interruptible():
+                    return waiter.acquire(timeout=-1 if timeout is None else timeout)
+            finally:
+                self._acquire_restore(held)
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """Wait until *predicate* is true, *timeout* seconds at most; return what it was last."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not (outcome := predicate()):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                self.wait(left)
+        except BaseException:
+            self.notify()  # another, if it was this one that had been woken
+            raise
+        return outcome
+
+    def notify(self, n: int = 1) -> None:
+        """Wake *n* of those who wait; called with the lock held."""
+        if self._waiters:
+            with Uninterrupted():  # who was taken off the list must be woken
+                for _ in range(min(n, len(self._waiters))):
+                    self._waiters.popleft().release()
+
+    def notify_all(self) -> None:
+        """Wake all who wait; called with the lock held."""
+        self.notify(len(self._waiters))
+
+
+class Event:
+    """threading's, on such a condition variable."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, for good."""
+        with self._changed:
+            self._is_set = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether it is set within *timeout* seconds."""
+        with self._changed:
+            return self._changed.wait_for(self.is_set, timeout)
 
 
 def wait_in_slices(wait: Callable[[float | None], T], timeout: float | None = None) -> T:

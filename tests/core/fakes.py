@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import polyexec
 from polyexec import _exit
+from polyexec.waiting import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,14 +135,14 @@ def fake(kind: type[polyexec.Executor], max_workers: int = 1, **options: Any) ->
     return FakeContext(kind).Executor(max_workers, **options)
 
 
-class LateCondition(threading.Condition):
+class LateCondition(Condition):
     """One whose first wait runs into its timeout just as the awaited happens, and says so.
 
     `Condition.wait` may swallow a notification like that; who waits must look again.
     """
 
-    def __init__(self, lock: Any, happen: Callable[[], object]) -> None:
-        super().__init__(lock)
+    def __init__(self, happen: Callable[[], object]) -> None:
+        super().__init__()
         self._happen: Callable[[], object] | None = happen
 
     def wait(self, timeout: float | None = None) -> bool:

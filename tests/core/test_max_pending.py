@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-import threading
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +20,9 @@ from core.fakes import (
     fake,
     thread_executor,
 )
+
+if TYPE_CHECKING:
+    import threading
 
 
 def test_submit_blocks_while_there_is_no_room(executor: Any) -> None:
@@ -41,7 +43,7 @@ def test_room_that_is_made_at_the_edge_of_a_slice_is_taken() -> None:
     bounded = fake(QueueingExecutor, max_pending=1)
     bounded.submit(int)
     room = bounded._ledger.room
-    room._freed = LateCondition(threading.RLock(), bounded.run_all)
+    room._freed = LateCondition(bounded.run_all)
     assert not bounded.submit(int).done()
 
 

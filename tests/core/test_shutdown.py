@@ -46,7 +46,7 @@ def test_shutdown_without_waiting_returns_and_the_tasks_run(gate: threading.Even
 def test_a_last_task_that_ends_at_the_edge_of_a_slice_is_not_waited_for(executor: Any) -> None:
     executor.submit(int)
     ledger = executor._ledger
-    ledger._all_ended = LateCondition(ledger.lock, executor.run_all)
+    ledger.lock = LateCondition(executor.run_all)
     executor.shutdown()
     assert executor.stops == [True]
 

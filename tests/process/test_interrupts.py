@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ import pytest
 
 import polyexec
 from polyexec.interrupts import Interruptible, Uninterrupted
+from polyexec.waiting import Condition, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,6 +124,66 @@ def test_an_executor_goes_on_after_ctrl_c(method: str, act: Act, bound: int | No
             while not is_at_rest(executor):
                 assert time.monotonic() < deadline, f"not at rest since Ctrl-C at {struck}"
                 time.sleep(0.0005)
+
+
+def test_a_condition_variable_is_as_it_was_wherever_ctrl_c_strikes() -> None:
+    changed = Condition()
+    woken = threading.Semaphore(0)
+
+    def wait() -> None:
+        with changed:
+            changed.wait_for(lambda: False, 0)
+            changed.wait(0.001)
+            changed.notify()
+
+    def be_woken() -> None:
+        with changed:
+            changed.wait_for(partial(woken.acquire, blocking=False), PATIENCE)
+
+    for place in itertools.count(1):
+        other = threading.Thread(target=be_woken, daemon=True)
+        other.start()
+        struck = struck_at(place, wait)
+        with ThreadPoolExecutor(1) as another:
+            taken = another.submit(changed.acquire, timeout=PATIENCE).result()
+            assert taken, f"somebody holds it since Ctrl-C at {struck}"
+            another.submit(changed.release).result()
+        woken.release()
+        with changed:
+            changed.notify()
+        other.join(PATIENCE)
+        assert not other.is_alive(), f"somebody is not woken since Ctrl-C at {struck}"
+        if struck is None:
+            break
+
+
+@pytest.mark.parametrize("act", [Condition.wait, Condition.wait_for])
+def test_ctrl_c_strikes_who_waits_on_a_condition_variable(act: Callable[..., Any]) -> None:
+    changed = Condition()
+    arguments = [lambda: False] if act is Condition.wait_for else []
+
+    def strike() -> None:
+        with changed:  # it has been let go of, so somebody waits
+            os.kill(os.getpid(), signal.SIGINT)
+
+    begin = time.monotonic()
+    with changed:
+        threading.Thread(target=strike, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            act(changed, *arguments, timeout=PATIENCE)
+        assert not changed._waiters
+    assert time.monotonic() - begin < PATIENCE
+
+
+def test_an_event_wakes_all_who_wait_for_it() -> None:
+    event = Event()
+    assert not event.wait(0)
+    with ThreadPoolExecutor(3) as pool:
+        waits = [pool.submit(event.wait, PATIENCE) for _ in range(3)]
+        event.set()
+        assert all(wait.result() for wait in waits)
+    assert event.is_set()
+    assert event.wait()
 
 
 def test_ctrl_c_strikes_behind_a_block_that_puts_it_off() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from polyexec import _exit
 from polyexec._current import here
-from polyexec.waiting import interrupted
+from polyexec.waiting import Condition, interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ class Handling:
 
     def __init__(self) -> None:
         # Re-entrant: the collector may run code that logs, and so hands in a call.
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = Condition()
         self._waiting: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None
         self._begun_at: float | None = None
@@ -96,11 +96,9 @@ class Handling:
 
     def join(self) -> None:
         """Return once all calls have returned, or one is stuck; at once within a call."""
-        # The loop is around the lock: Ctrl-C as one within goes on may leave that held.
-        while self._is_others:
-            with self._changed:
-                if self._is_others:
-                    self._changed.wait(_GLANCE)
+        with self._changed:
+            while self._is_others:
+                self._changed.wait(_GLANCE)
 
     @property
     def _is_others(self) -> bool:
