@@ -100,6 +100,7 @@ class LocalPool:
         self.overseer: Overseer = Overseer(self, idle_timeout)
         self.records: Records = Records(self.reactor.wake, handle_record)
         self.stopping: bool = False
+        self._has_failed = False
         #: The signal that was to end all workers at once.
         self.terminated: signal.Signals | None = None
         self._staff = Staff(self, births, prepare, names, max_tasks)
@@ -202,6 +203,8 @@ class LocalPool:
             thread = self.reactor.thread
             if job.place is None or thread is None or not thread.is_alive():
                 return False
+            if self._has_failed:
+                return False  # though its thread, which serves others as well, goes on
             if self.reactor.is_current:
                 return False  # it can't wait for itself, where a plugin's code asks
             overseer = self.overseer
@@ -475,6 +478,7 @@ class LocalPool:
         """End all, for a defect of ours: nobody must wait for ever because of it."""
         logging.getLogger("polyexec").critical("the reactor failed", exc_info=error)
         with self.lock:
+            self._has_failed = True
             for link in self.links.values():
                 link.signal(signal.SIGKILL)
             self.overseer.kills.clear()

@@ -370,3 +370,30 @@ def test_a_pool_that_can_have_no_workers_starts_no_more(context: Context) -> Non
     assert isinstance(error, concurrent.futures.BrokenExecutor)
     assert executor._pool._staff.failing
     executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_task_is_not_stopped_by_a_reactor_that_has_failed(
+    context: Context, gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor: Any = context.Executor(1)
+    future = executor.submit(gate.read_bytes)
+    await_that(future.running)
+    pool, job = executor._pool, future._task.handle
+    outcome: list[Any] = []
+    barren = pool.client.barren
+
+    def tell(why: str) -> None:
+        outcome.append(ends(pool.kill, job))
+        barren(why)
+
+    def fail() -> None:
+        raise ZeroDivisionError("a defect of ours")
+
+    monkeypatch.setattr(pool.client, "barren", tell)
+    monkeypatch.setattr(pool.overseer, "look", fail)
+    pool.reactor.wake()
+    with pytest.raises(polyexec.BrokenExecutor, match="a defect of ours"):
+        future.result(PATIENCE)
+    assert outcome == [False]
+    pool.abandon()  # what a reactor that fails leaves open
