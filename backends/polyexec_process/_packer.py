@@ -112,7 +112,7 @@ class Packer:
         if not _is_constant(obj):
             return None
         key = id(obj)
-        with self._lock, Uninterrupted():
+        with Uninterrupted(), self._lock:
             known = self._constants.pop(key, None)
             if known is None:
                 known = (self._blob(obj), len(obj))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling import Job, Scheduler
 from polyexec.surroundings import handle_record
-from polyexec.waiting import Condition, wait_in_slices
+from polyexec.waiting import Condition
 from polyexec_process._frames import (
     NUMBER,
     PARCEL_RESULT,
@@ -120,7 +120,7 @@ class LocalPool:
         # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
         # buries one does as well, and so we look again whether there are enough.
         if self.idle:
-            with self.lock, Uninterrupted():
+            with Uninterrupted(), self.lock:
                 if self.observed:
                     self.reactor.wake()
                 else:
@@ -159,7 +159,7 @@ class LocalPool:
 
     def want_worker(self) -> None:
         """Start one more worker, unless there are enough."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             if self._all_at_once:
                 self.start_workers()
             else:
@@ -169,7 +169,7 @@ class LocalPool:
 
     def start_workers(self) -> None:
         """Start all workers."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             self._start()
             while len(self.links) < self.size and self._staff.bear():
                 pass
@@ -182,7 +182,7 @@ class LocalPool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             # Within `dispatch` it is the collector that cancels, and the job may be on its way.
             if self._dispatching:
                 return False
@@ -210,14 +210,14 @@ class LocalPool:
             overseer = self.overseer
             overseer.kills.setdefault(job, False)
             self.reactor.wake()
-            wait_in_slices(partial(self.changed.wait_for, lambda: job not in overseer.kills))
+            self.changed.wait_for(lambda: job not in overseer.kills)
             killed = job in overseer.killed
             overseer.killed.discard(job)
             return killed
 
     def kill_soon(self, job: Job) -> None:
         """Stop *job* if a worker has it; its end is told as that of any other."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             if job.place is not None:
                 self.overseer.kills.setdefault(job, False)
                 self.overseer.unawaited.add(job)
@@ -234,7 +234,7 @@ class LocalPool:
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             self.stopping = True
             self.reactor.wake()
 
@@ -249,7 +249,7 @@ class LocalPool:
 
     def terminate(self, signum: signal.Signals) -> None:
         """Have all workers killed by *signum*; what they have ends as stopped."""
-        with self.lock, Uninterrupted():
+        with Uninterrupted(), self.lock:
             self.stopping = True
             self.terminated = signum
             self.reactor.wake()

@@ -81,7 +81,7 @@ class Store:
 
     def take(self, size: int) -> Segment | None:
         """Return a segment of *size* bytes or more; None if there are too many, or no memory."""
-        with self._lock, Uninterrupted():
+        with Uninterrupted(), self._lock:
             fitting = [kept for kept in self._free if size <= kept.size <= size * _SLACK]
             if fitting:
                 best = min(fitting, key=lambda kept: kept.size)
@@ -105,7 +105,7 @@ class Store:
 
     def give(self, segment: Segment) -> None:
         """Take back *segment*, which nobody reads any more."""
-        with self._lock, Uninterrupted():
+        with Uninterrupted(), self._lock:
             if segment.once or self._closed:
                 self._forget(segment)
             else:
@@ -113,7 +113,7 @@ class Store:
 
     def drop(self, segment: Segment) -> None:
         """Give up *segment*, which somebody may read still."""
-        with self._lock, Uninterrupted():
+        with Uninterrupted(), self._lock:
             self._forget(segment)
 
     @property
@@ -124,7 +124,7 @@ class Store:
 
     def close(self) -> None:
         """Give up what is kept; what is in use goes as it comes back."""
-        with self._lock, Uninterrupted():
+        with Uninterrupted(), self._lock:
             self._closed = True
             while self._free:
                 self._forget(self._free.pop())

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import signal
-from functools import partial
 from typing import TYPE_CHECKING
-
-from polyexec.waiting import wait_in_slices
 
 if TYPE_CHECKING:
     from polyexec_process._link import Link
@@ -29,7 +26,7 @@ class WorkerProcess:
         """Its process's number; waits until there is one."""
         link = self._link
         with link.changed:
-            wait_in_slices(partial(link.changed.wait_for, lambda: link.pid or link.dead))
+            link.changed.wait_for(lambda: link.pid or link.dead)
         return link.pid
 
     ident = pid
@@ -47,7 +44,7 @@ class WorkerProcess:
         """Wait until it has ended, *timeout* seconds at most."""
         link = self._link
         with link.changed:
-            wait_in_slices(partial(link.changed.wait_for, lambda: link.dead), timeout)
+            link.changed.wait_for(lambda: link.dead, timeout)
 
     def terminate(self) -> None:
         """End it by SIGTERM."""

@@ -247,7 +247,7 @@ class ThreadExecutor(Executor, _Standard):
     def start_workers(self) -> None:
         """Start all threads."""
         super().start_workers()
-        with self._crew.lock, Uninterrupted():
+        with Uninterrupted(), self._crew.lock:
             while len(self._crew.threads) < self._max_workers:
                 self._crew.hire()
 

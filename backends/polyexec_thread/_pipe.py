@@ -15,6 +15,7 @@ from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
+from polyexec.interrupts import Uninterrupted
 from polyexec.waiting import Condition
 from polyexec_thread._handles import Handle, passed_on
 
@@ -39,13 +40,13 @@ class _Lane:
 
     def open(self, *, reader: bool) -> None:
         """Count one more handle."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             self._readers += reader
             self._writers += not reader
 
     def close(self, *, reader: bool) -> None:
         """Count one handle less."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             self._readers -= reader
             self._writers -= not reader
             self._changed.notify_all()
@@ -56,7 +57,7 @@ class _Lane:
                 self._signal = None
 
     def put(self, message: _Object | bytes) -> None:
-        with self._changed:
+        with Uninterrupted(), self._changed:
             if not self._readers:
                 raise BrokenPipeError("the other end of the pipe is closed")
             self._messages.append(message)
@@ -65,7 +66,7 @@ class _Lane:
 
     def get(self) -> _Object | bytes:
         """Remove and return the next message; blocks for one; EOFError once all writers closed."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             self._changed.wait_for(self._is_readable)
             if not self._messages:
                 raise EOFError
@@ -75,12 +76,12 @@ class _Lane:
 
     def poll(self, timeout: float | None) -> bool:
         """Return whether `get` would not block, after *timeout* seconds at most."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             return self._changed.wait_for(self._is_readable, timeout)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while `get` would not block."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             if self._signal is None:
                 self._signal = os.pipe()
                 self._signalled = False

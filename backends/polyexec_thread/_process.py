@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polyexec.capabilities import KILL_RUNNING
-from polyexec.waiting import Event, interrupted, wait_in_slices
+from polyexec.waiting import Event, interrupted
 from polyexec_thread._handles import Handle, passed_on
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ThreadPopen:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code; None if *timeout* seconds pass before the process ends."""
-        wait_in_slices(self._ended.wait, timeout)
+        self._ended.wait(timeout)
         return self.returncode
 
     def make_sentinel(self) -> int:

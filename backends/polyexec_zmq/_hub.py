@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec import ClusterError, ClusterLostError
-from polyexec.waiting import Condition, wait_in_slices
+from polyexec.waiting import Condition
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._exchange import Exchange
 from polyexec_zmq._line import Line
@@ -76,12 +75,7 @@ class Hub:
         """Join; raises ClusterError if that can't be done."""
         self.start()
         with self.changed:
-            wait_in_slices(
-                partial(
-                    self.changed.wait_for,
-                    lambda: self.welcome is not None or self.failure is not None,
-                )
-            )
+            self.changed.wait_for(lambda: self.welcome is not None or self.failure is not None)
             self.check()
 
     def check(self) -> None:
@@ -118,12 +112,8 @@ class Hub:
             self._asked[number] = question
             self._to_ask.add(number)
             self.line.wake()
-            wait_in_slices(
-                partial(
-                    self.changed.wait_for,
-                    lambda: number in self._answers or self.failure is not None,
-                ),
-                _ANSWER,
+            self.changed.wait_for(
+                lambda: number in self._answers or self.failure is not None, _ANSWER
             )
             self._asked.pop(number, None)
             self._to_ask.discard(number)

@@ -11,13 +11,12 @@ they are to go. A job that the head has can't be taken back without asking.
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling.job import ASSIGNED, ENDED, QUEUED, WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
-from polyexec.waiting import Condition, wait_in_slices
+from polyexec.waiting import Condition
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._delivery import Delivery
 from polyexec_zmq._shipping import Acknowledgements, Shipping
@@ -133,7 +132,7 @@ class RemotePool:
 
         As many as there are workers are under way, as in a local pool, wherever they are by now.
         """
-        with self.changed, Uninterrupted():
+        with Uninterrupted(), self.changed:
             sent = list(self._jobs.items())
             workers: int = self._spec["expected"]
             self._under_way = {each.job for _, each in sent[:workers]}
@@ -155,11 +154,8 @@ class RemotePool:
         self._withdrawing.update(numbers)
         self._send(wire.WITHDRAW, wire.pack_numbers(numbers))
         try:
-            wait_in_slices(
-                partial(
-                    self.changed.wait_for,
-                    lambda: not self._withdrawing.intersection(numbers) or self.closed,
-                )
+            self.changed.wait_for(
+                lambda: not self._withdrawing.intersection(numbers) or self.closed
             )
         except BaseException:  # Ctrl-C: those who wait for these tasks must hear all the same
             self._unattended.update(self._withdrawing.intersection(numbers))
@@ -178,9 +174,7 @@ class RemotePool:
                 return False
             self._killing.add(number)
             self._send(wire.KILL, wire.pack_numbers([number]))
-            wait_in_slices(
-                partial(self.changed.wait_for, lambda: number not in self._jobs or self.closed)
-            )
+            self.changed.wait_for(lambda: number not in self._jobs or self.closed)
             killed = job in self._stopped
             self._stopped.discard(job)
             return killed
@@ -194,7 +188,7 @@ class RemotePool:
         self._close(signum)
 
     def _close(self, signum: int) -> None:
-        with self.changed, Uninterrupted():
+        with Uninterrupted(), self.changed:
             if self._closing is None or (signum and not self._closing):
                 self._closing = signum
                 if self._number is None:
@@ -219,7 +213,7 @@ class RemotePool:
         if self._hub.line.is_current:
             return
         with self.changed:
-            wait_in_slices(partial(self.changed.wait_for, lambda: self.closed))
+            self.changed.wait_for(lambda: self.closed)
         self._delivery.in_order.join()
 
     def processes(self) -> dict[int, Any]:

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import copy
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from polyexec import _exit
 from polyexec._current import here
 from polyexec._room import Room
 from polyexec.errors import BrokenExecutor, ExecutorShutdownError
-from polyexec.waiting import Condition, wait_in_slices
+from polyexec.waiting import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +163,7 @@ class Ledger:
             self._waiting += wait
             try:
                 if wait:
-                    wait_in_slices(partial(self.lock.wait_for, self._is_drained))
+                    self.lock.wait_for(self._is_drained)
             finally:
                 self._waiting -= wait
             return self._is_drained()

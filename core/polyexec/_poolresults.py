@@ -11,7 +11,9 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from polyexec._map import MapIterator
-from polyexec.waiting import Event, wait_in_slices
+from polyexec.future import Settling
+from polyexec.interrupts import Interruptible
+from polyexec.waiting import Event
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -64,11 +66,11 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
         if self._callback is None and self._error_callback is None:
             future._watch(_Call(call))  # at once, and on whatever thread
         else:
-            future.add_done_callback(call)
+            future.add_done_callback(Settling(call))
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the result is ready, for *timeout* seconds at most."""
-        wait_in_slices(self._event.wait, timeout)
+        self._event.wait(timeout)
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the value or raise the error; `multiprocessing.TimeoutError` after *timeout* s."""
@@ -94,7 +96,8 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
         callback = self._callback if self._success else self._error_callback
         try:
             if callback is not None and not isinstance(self._value, CancelledError):
-                callback(self._value)
+                with Interruptible(at_once=False):
+                    callback(self._value)
         finally:
             self._cache.pop(self._job, None)
             self._pool = self._callback = self._error_callback = None

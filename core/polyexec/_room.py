@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
-from polyexec.waiting import Condition, wait_in_slices
+from polyexec.interrupts import Uninterrupted
+from polyexec.waiting import Condition
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +23,7 @@ class Room:
     def acquire(self) -> None:
         """Take one place; blocks while there is none."""
         with self._freed:
-            wait_in_slices(partial(self._freed.wait_for, self.try_acquire))
+            self._freed.wait_for(self.try_acquire)
 
     def try_acquire(self) -> bool:
         """Take one place if there is one."""
@@ -56,7 +56,7 @@ class Room:
 
     def release(self) -> None:
         """Give one place back."""
-        with self._freed:
+        with Uninterrupted(), self._freed:
             self._free += 1
             self._wake_one()
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from polyexec.task import Task
 
-__all__ = ["Alarm", "Future", "Waiter"]
+__all__ = ["Alarm", "Future", "Settling", "Waiter"]
 
 T = TypeVar("T")
 
@@ -92,6 +92,20 @@ class Alarm:
     def wait(self, timeout: float | None) -> bool:
         """Return whether it was woken within *timeout* seconds."""
         return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+
+
+class Settling:
+    """A callback of our own, which Ctrl-C must not keep from being called, nor leave half done."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[Any], object]) -> None:
+        self._call = call
+
+    def __call__(self, future: concurrent.futures.Future[Any]) -> None:
+        """Do what is to be done about the *future*, which has ended."""
+        with Uninterrupted():
+            self._call(future)
 
 
 class _Condition(threading.Condition):
@@ -426,13 +440,26 @@ class Future(concurrent.futures.Future[T]):
 
     def _invoke_callbacks(self) -> None:
         callbacks, self._done_callbacks = self._done_callbacks, ()
-        for callback in callbacks:
-            self._call(callback)
+        interrupt: KeyboardInterrupt | None = None
+        with Uninterrupted():
+            for callback in callbacks:
+                try:
+                    self._call(callback)
+                except KeyboardInterrupt as error:
+                    interrupt = error  # of that one: the others are called all the same
+            try:
+                if interrupt is not None:
+                    raise interrupt
+            finally:
+                del interrupt  # which refers to this frame
 
     def _call(self, callback: Callable[[Future[T]], object]) -> None:
         try:
-            with Interruptible():
+            if type(callback) is Settling:
                 callback(self)
+            else:
+                with Interruptible(at_once=False):
+                    callback(self)
         except Exception:  # the user's code, and nobody is there to catch its error
             _logger.exception("exception calling callback for %r", self)
         except BaseException as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from signal import SIGINT
 from threading import get_ident
@@ -33,75 +34,131 @@ class Uninterrupted:
     """A block of code that Ctrl-C strikes where it waits, or right behind it, and nowhere else.
 
     Users' code in it belongs in a block of `Interruptible`. Other threads, which no signal strikes,
-    pay next to nothing.
+    pay next to nothing. What somebody makes of Ctrl-C meanwhile, in a handler say, stays.
     """
 
-    __slots__ = ("_came", "_handler")
+    __slots__ = ("_came", "_frame", "_handler")
 
     _came: FrameType | None
+    _frame: FrameType | None
     _handler: Callable[[int, FrameType | None], object] | None
 
     def __enter__(self) -> None:
         self._handler = None
         if get_ident() == _main:
-            handler = getsignal(SIGINT)
-            # Else there is nothing that may raise, or an outer block sees to it.
-            if callable(handler) and _block(handler) is None:
+            frame = sys._getframe(1)
+            handler = _handler_at(frame)
+            if callable(handler):
                 self._came = None
+                self._frame = frame
                 self._handler = handler
                 try:
                     signal(SIGINT, self._note)
                 except ValueError:  # this interpreter, one of several, has no signals
                     self._handler = None
+                except BaseException:  # another signal's handler raised
+                    signal(SIGINT, handler)
+                    raise
 
     def _note(self, _: int, frame: FrameType | None) -> None:
         self._came = frame
+        if frame is not None and not self._is_around(frame):
+            self._let()
+            self._strike()
 
-    def strike(self) -> None:
+    def _is_around(self, frame: FrameType | None) -> bool:
+        """Return whether *frame* is in this block.
+
+        It is not where another signal's handler raised just as this block was to end.
+        """
+        while frame is not None and frame is not self._frame:
+            frame = frame.f_back
+        return frame is not None
+
+    def _let(self) -> None:
+        """Let Ctrl-C strike from now on."""
+        if self._handler is not None:
+            signal(SIGINT, self._handler)
+
+    def _strike(self) -> None:
         """Have what was put off done now."""
         handler, came = self._handler, self._came
         if handler is not None and came is not None:
             self._came = None
             handler(SIGINT, came)
 
-    @property
-    def handler(self) -> Callable[[int, FrameType | None], object] | None:
-        """What is called for Ctrl-C, else; None if that is not put off here."""
-        return self._handler
+    def _put_off(self) -> None:
+        """Put Ctrl-C off again, whatever is its handler by now; if nothing is, that stays so."""
+        handler = getsignal(SIGINT)
+        if _block(handler) is None:
+            self._handler = handler if callable(handler) else None
+            if self._handler is not None:
+                _install(self._note)
 
     def __exit__(self, *_: object) -> None:
         handler = self._handler
         if handler is not None:
-            signal(SIGINT, handler)
-            self.strike()
+            was = _install(handler)
+            self._frame = None
+            if _block(was) is not self:
+                signal(SIGINT, was)  # somebody has made something else of it
+            self._strike()
 
 
 class Interruptible:
-    """A block of code that Ctrl-C strikes, though it is within one that it does not."""
+    """A block of code that Ctrl-C strikes, though it is within one that it does not.
 
-    __slots__ = ("_outer",)
+    What was put off strikes *at_once*, in front of this, or else behind the outer block.
+    """
+
+    __slots__ = ("_at_once", "_outer")
 
     _outer: Uninterrupted | None
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self._at_once = at_once
 
     def __enter__(self) -> None:
         self._outer = None
         if get_ident() == _main:
             outer = _block(getsignal(SIGINT))
             if outer is not None:
-                outer.strike()
                 self._outer = outer
-                signal(SIGINT, outer.handler)
+                try:
+                    outer._let()
+                    if self._at_once:
+                        outer._strike()
+                except BaseException:
+                    outer._put_off()
+                    raise
 
     def __exit__(self, *_: object) -> None:
         if self._outer is not None:
-            signal(SIGINT, self._outer._note)
+            self._outer._put_off()
 
 
 def strike() -> None:
     """Let Ctrl-C strike here, if that was put off; for who waits, on the main thread."""
-    block = _block(getsignal(SIGINT))
-    if block is not None:
-        block.strike()
+    with Interruptible():
+        pass
+
+
+def _handler_at(frame: FrameType) -> object:
+    """Return what Ctrl-C calls at *frame*; None if a block around that puts it off."""
+    handler = getsignal(SIGINT)
+    outer = _block(handler)
+    if outer is None:
+        return handler
+    return None if outer._is_around(frame) else outer._handler
+
+
+def _install(handler: object) -> object:
+    """Have *handler* called for Ctrl-C, though one that is called as this begins raises."""
+    try:
+        return signal(SIGINT, handler)
+    except BaseException:
+        signal(SIGINT, handler)
+        raise
 
 
 def _block(handler: object) -> Uninterrupted | None:
@@ -116,7 +173,7 @@ def _forked() -> None:
     _main = get_ident()
     block = _block(getsignal(SIGINT))
     if block is not None:
-        signal(SIGINT, block.handler)
+        block._let()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec.interrupts import Interruptible, Uninterrupted, strike
@@ -36,7 +36,8 @@ class Condition(_RLock):  # type: ignore[misc]  # what it is to mypy depends on 
     """
 
     def __init__(self) -> None:
-        self._waiters: deque[Any] = deque()
+        super().__init__()
+        self._waiters: list[Any] = []
 
     def wait(self, timeout: float | None = None) -> bool:
         """Let go of the lock until notified; return whether that was within *timeout* seconds."""
@@ -47,11 +48,10 @@ class Condition(_RLock):  # type: ignore[misc]  # what it is to mypy depends on 
             held = self._release_save()
             try:
                 with Interruptible():
-                    return waiter.acquire(timeout=-1 if timeout is None else timeout)
+                    return wait_in_slices(partial(_acquire, waiter), timeout)
             finally:
                 self._acquire_restore(held)
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._forget(waiter)
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until *predicate* is true, *timeout* seconds at most; return what it was last."""
@@ -70,13 +70,36 @@ class Condition(_RLock):  # type: ignore[misc]  # what it is to mypy depends on 
     def notify(self, n: int = 1) -> None:
         """Wake *n* of those who wait; called with the lock held."""
         if self._waiters:
-            with Uninterrupted():  # who was taken off the list must be woken
-                for _ in range(min(n, len(self._waiters))):
-                    self._waiters.popleft().release()
+            with Uninterrupted():
+                # A signal's handler may do all this in between, or raise there.
+                while n > 0 and (first := self._waiters[:1]):
+                    n -= _wake(first[0])
+                    self._forget(first[0])
 
     def notify_all(self) -> None:
         """Wake all who wait; called with the lock held."""
         self.notify(len(self._waiters))
+
+    def _forget(self, waiter: Any) -> None:
+        """Have *waiter* on the list no more."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return
+
+
+def _acquire(lock: Any, timeout: float | None) -> bool:
+    taken: bool = lock.acquire(timeout=-1 if timeout is None else timeout)
+    return taken
+
+
+def _wake(waiter: Any) -> bool:
+    """Return whether *waiter* was asleep, and wake it."""
+    try:
+        waiter.release()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Event:
@@ -92,7 +115,7 @@ class Event:
 
     def set(self) -> None:
         """Set it, for good."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             self._is_set = True
             self._changed.notify_all()
 
@@ -105,8 +128,8 @@ class Event:
 def wait_in_slices(wait: Callable[[float | None], T], timeout: float | None = None) -> T:
     """Return what `wait(timeout)` returns once it is true, or *timeout* seconds have passed.
 
-    *wait* must look at what it waits for before it blocks, as `Condition.wait_for` and `Event.wait`
-    do: a bare `Condition.wait` may be woken just as its slice ends, and would wait again.
+    *wait* must look at what it waits for before it blocks. Condition variables and events of this
+    module need this not: they do so themselves.
     """
     if threading.current_thread() is not threading.main_thread():
         return wait(timeout)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from polyexec.interrupts import Interruptible, Uninterrupted
+from polyexec.interrupts import Interruptible, Uninterrupted, strike
 from polyexec.waiting import Condition, Event
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     Act = Callable[[polyexec.Executor], Any]
+
+# Where it strikes as an object is dropped, Python tells of it and goes on.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 PATIENCE = 30.0
 
@@ -42,8 +45,13 @@ def handler() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def struck_at(place: int, act: Callable[[], Any]) -> str | None:
-    """Press Ctrl-C as *act* comes to the *place*-th line of ours; return which, None if it ends."""
+def struck_at(
+    place: int, act: Callable[[], Any], signum: signal.Signals = signal.SIGINT
+) -> str | None:
+    """Press Ctrl-C as *act* comes to the *place*-th line of ours; return which, None if it ends.
+
+    Another signal than that of Ctrl-C is *signum*.
+    """
     struck: str | None = None
     lines = 0
 
@@ -56,7 +64,7 @@ def struck_at(place: int, act: Callable[[], Any]) -> str | None:
             if lines == place:
                 struck = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 sys.settrace(None)
-                (_,) = map(send_signal, (signal.SIGINT,))  # no call, after which it would look here
+                (_,) = map(send_signal, (signum,))  # no call, after which it would look here
                 return None
         return trace
 
@@ -97,8 +105,6 @@ def is_at_rest(executor: polyexec.Executor) -> bool:
     return not (ledger.unfinished or ledger.settling or ledger._feeding)
 
 
-# Where it strikes as an object is dropped, Python tells of it and goes on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("method", ["thread", "fork", "zmq"])
 @pytest.mark.parametrize("act", [submit, submit_and_wait, submit_behind_others, cancel, read_a_map])
 @pytest.mark.parametrize("bound", [None, 1], ids=["unbounded", "bounded"])
@@ -206,6 +212,129 @@ def test_within_such_a_block_it_strikes_where_that_is_allowed() -> None:
         with Uninterrupted():
             done.append("inner")
     assert done == ["caught", "inner"]
+
+
+def test_a_block_that_could_not_end_puts_nothing_off() -> None:
+    def leave_behind() -> None:
+        Uninterrupted().__enter__()  # as where another signal's handler raises in front of the end
+
+    leave_behind()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    leave_behind()
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt), Uninterrupted():  # noqa: PT012 - what it is about
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert done == ["all"]
+
+
+@pytest.mark.parametrize("then", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None])
+def test_what_a_handler_makes_of_ctrl_c_stays(then: Any) -> None:
+    def once(*_: object) -> None:
+        signal.signal(signal.SIGINT, then)
+
+    event = Event()
+
+    def wait() -> None:
+        event.wait(0.01)
+
+    def put_off() -> None:
+        with Uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            strike()
+
+    def change_within() -> None:
+        with Uninterrupted():
+            once()
+
+    for act in (wait, put_off, change_within):
+        signal.signal(signal.SIGINT, once)
+        signal.raise_signal(signal.SIGINT) if act is wait else None
+        act()
+        assert signal.getsignal(signal.SIGINT) is then
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_every_callback_is_called_though_ctrl_c_strikes_one() -> None:
+    future: polyexec.Future[int] = polyexec.Future()
+    called: list[str] = []
+
+    def press(_: object) -> None:
+        called.append("first")
+        signal.raise_signal(signal.SIGINT)
+
+    future.add_done_callback(press)
+    future.add_done_callback(lambda _: called.append("second"))
+    with pytest.raises(KeyboardInterrupt):
+        future.set_result(1)
+    assert called == ["first", "second"]
+
+
+def test_a_pools_result_is_ready_wherever_ctrl_c_strikes() -> None:
+    for place in itertools.count(1, 5):
+        pool: Any = polyexec.get_context("thread").Pool(1)
+        gate = threading.Event()
+        pool.apply_async(gate.wait)
+        result = pool.apply_async(abs, (-1,), callback=lambda _: None)
+        struck = struck_at(place, pool.terminate)
+        gate.set()
+        pool.terminate()
+        pool.join()
+        result.wait(PATIENCE)
+        assert result.ready(), f"it is never ready since Ctrl-C at {struck}"
+        if struck is None:
+            break
+
+
+def test_a_handler_of_ctrl_c_may_use_the_executor() -> None:
+    def use(*_: object) -> None:
+        used.append(executor.submit(abs, -2).result(PATIENCE))
+
+    used: list[int] = []
+    with polyexec.get_context("fork").Executor(1) as executor:
+        executor.submit(abs, -1).result(PATIENCE)
+        for place in itertools.count(1, 7):
+            signal.signal(signal.SIGINT, use)
+            struck = struck_at(place, lambda: executor.submit(abs, -1).result(PATIENCE))
+            if struck is None:
+                break
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert used
+    assert set(used) == {2}
+
+
+def test_notify_wakes_though_a_handler_notifies_or_raises_within() -> None:
+    def handle(*_: object) -> None:
+        with changed:
+            changed.notify_all()
+        if place % 2:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handle)
+    for place in itertools.count(1):
+        changed = Condition()
+        woken: list[bool] = []
+
+        def wait(changed: Condition = changed, woken: list[bool] = woken) -> None:
+            with changed:
+                woken.append(changed.wait(PATIENCE))
+
+        waits = [threading.Thread(target=wait) for _ in range(2)]
+        for each in waits:
+            each.start()
+        while len(changed._waiters) < len(waits):
+            time.sleep(0.0005)
+        with changed:
+            struck = struck_at(place, changed.notify_all, signal.SIGTERM)
+        with changed:
+            changed.notify_all()
+        for each in waits:
+            each.join()
+        assert woken == [True, True], f"somebody slept on since a signal at {struck}"
+        if struck is None:
+            break
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_a_handler_of_the_programs_own_is_called_and_stays() -> None:
