@@ -215,7 +215,8 @@ class Crew:
         )
 
     def stopped(self, job: Job) -> None:
-        released(job).cancel()
+        if job.owner is not None:  # else somebody has told before, as Ctrl-C kept others from it
+            released(job).cancel()
 
     def worker_started(self, worker: str) -> None:
         executor = self._executor()
@@ -313,10 +314,10 @@ def safe_repr(error: BaseException) -> str:
 def released(job: Job) -> Task:
     """Return the task of *job*, which has ended: its future must not keep the executor alive."""
     task: Task = job.owner
-    call = job.payload[1]
+    payload = job.payload
     job.owner = job.payload = None
-    if type(call) is Parcel:
-        call.settle()
+    if payload is not None and type(payload[1]) is Parcel:
+        payload[1].settle()
     return task
 
 

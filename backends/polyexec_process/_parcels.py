@@ -21,6 +21,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from polyexec.interrupts import Uninterrupted
 from polyexec_process._segments import map_private, map_readonly, map_shared
 
 if TYPE_CHECKING:
@@ -120,10 +121,9 @@ class Parcel:
 
     def room(self, sizes: list[int]) -> list[memoryview]:
         """Return memory for pieces of these sizes: a segment, if there is one to be had."""
-        segment = self._store.take(sum(map(_aligned, sizes)))
+        segment = self._take(sum(map(_aligned, sizes)))
         if segment is None:
             return [memoryview(bytearray(size)) for size in sizes]
-        self._segment = segment
         at, pieces = 0, []
         for size in sizes:
             pieces.append(segment.view[at : at + size])
@@ -136,13 +136,17 @@ class Parcel:
 
     def _fill(self, pieces: list[memoryview]) -> bool:
         """Move *pieces* into a segment, if there is one."""
-        segment = self._store.take(room_for(pieces))
+        segment = self._take(room_for(pieces))
         if segment is None:
             return False
-        self._segment = segment
         fill(segment, pieces)
         self._pieces = pieces_at(memoryview(table(0, self._how, pieces)), segment.view)
         return True
+
+    def _take(self, size: int) -> Segment | None:
+        with Uninterrupted():  # or the store would count it as used for ever
+            self._segment = self._store.take(size)
+        return self._segment
 
     @property
     def pieces(self) -> list[memoryview]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.interrupts import Uninterrupted
 from polyexec.scheduling import Job, Scheduler
+from polyexec.scheduling.job import WITHDRAWN
 from polyexec.surroundings import handle_record
 from polyexec.waiting import Condition
 from polyexec_process._frames import (
@@ -113,22 +114,30 @@ class LocalPool:
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
         if len(self.links) < self.size:
-            with self.lock:
+            with Uninterrupted(), self.lock:
                 if len(self.links) < self.size and self.outstanding >= self.working():
                     self.want_worker()
+                self._incoming.append(job)
+                self._hand_out()
+            return
         self._incoming.append(job)
         # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
         # buries one does as well, and so we look again whether there are enough.
-        if self.idle:
+        if self.idle or len(self.links) < self.size:
             with Uninterrupted(), self.lock:
-                if self.observed:
-                    self.reactor.wake()
-                else:
-                    self.dispatch()
-                    if self._staff.is_short:  # another thread has seen the same idle worker
-                        self.reactor.wake()
-        elif len(self.links) < self.size:
+                self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Have a job that was submitted sent, if there is a worker for it."""
+        if not self.idle:
+            if len(self.links) < self.size:
+                self.reactor.wake()
+        elif self.observed:
             self.reactor.wake()
+        else:
+            self.dispatch()
+            if self._staff.is_short:  # another thread has seen the same idle worker
+                self.reactor.wake()
 
     @property
     def outstanding(self) -> int:
@@ -194,12 +203,12 @@ class LocalPool:
 
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             return job.repeat(reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
-        with self.changed:
+        with Uninterrupted(), self.changed:
             thread = self.reactor.thread
             if job.place is None or thread is None or not thread.is_alive():
                 return False
@@ -210,9 +219,17 @@ class LocalPool:
             overseer = self.overseer
             overseer.kills.setdefault(job, False)
             self.reactor.wake()
-            self.changed.wait_for(lambda: job not in overseer.kills)
-            killed = job in overseer.killed
-            overseer.killed.discard(job)
+            try:
+                self.changed.wait_for(lambda: job not in overseer.kills)
+            except BaseException:  # Ctrl-C: whoever waits for the task must hear all the same
+                if job in overseer.kills:
+                    overseer.unawaited.add(job)
+                elif job.state == WITHDRAWN:
+                    self.client.stopped(job)
+                raise
+            finally:
+                killed = job in overseer.killed
+                overseer.killed.discard(job)
             return killed
 
     def kill_soon(self, job: Job) -> None:
@@ -225,7 +242,7 @@ class LocalPool:
 
     def resize(self, size: int) -> None:
         """Have *size* workers at most; those too many end once they have done what they have."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             self.size = size
             staying = [link for link in self.links.values() if not link.leaving]
             staying.sort(key=lambda link: not link.idle)
@@ -256,14 +273,14 @@ class LocalPool:
 
     def processes(self) -> dict[int, WorkerProcess]:
         """Return the workers by pid; waits for those that are being started."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             workers = [link.process for link in self.links.values()]
         return {pid: worker for worker in workers if (pid := worker.pid) is not None}
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what is known of each worker; waits for those that are being started."""
         self.processes()
-        with self.lock:
+        with Uninterrupted(), self.lock:
             return [link.describe() for link in self.links.values()]
 
     def abandon(self) -> None:

@@ -66,13 +66,26 @@ class _Lane:
 
     def get(self) -> _Object | bytes:
         """Remove and return the next message; blocks for one; EOFError once all writers closed."""
+        taken: list[_Object | bytes] = []
+        try:
+            with Uninterrupted(), self._changed:
+                self._changed.wait_for(self._is_readable)
+                if self._messages:
+                    taken.append(self._messages.popleft())
+                    self._update_signal()
+        except BaseException:  # Ctrl-C, which struck behind that block
+            if taken:
+                self._put_back(taken[0])
+            raise
+        if not taken:
+            raise EOFError
+        return taken[0]
+
+    def _put_back(self, message: _Object | bytes) -> None:
         with Uninterrupted(), self._changed:
-            self._changed.wait_for(self._is_readable)
-            if not self._messages:
-                raise EOFError
-            message = self._messages.popleft()
+            self._messages.appendleft(message)
+            self._changed.notify()
             self._update_signal()
-            return message
 
     def poll(self, timeout: float | None) -> bool:
         """Return whether `get` would not block, after *timeout* seconds at most."""

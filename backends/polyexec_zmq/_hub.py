@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 
 from polyexec import ClusterError, ClusterLostError
+from polyexec.interrupts import Uninterrupted
 from polyexec.waiting import Condition
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._exchange import Exchange
@@ -67,14 +68,14 @@ class Hub:
 
     def start(self) -> None:
         """Begin to join."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             if self.line.thread is None:
                 self.line.start()
 
     def connect(self) -> None:
         """Join; raises ClusterError if that can't be done."""
         self.start()
-        with self.changed:
+        with Uninterrupted(), self.changed:
             self.changed.wait_for(lambda: self.welcome is not None or self.failure is not None)
             self.check()
 
@@ -94,7 +95,7 @@ class Hub:
 
     def add(self, pool: RemotePool) -> int:
         """Take on *pool*, and return its number."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             self.check()
             number = next(self._pool_numbers)
             self._pools[number] = pool
@@ -107,22 +108,25 @@ class Hub:
     def ask(self, question: dict[str, Any]) -> Any:
         """Return the head's answer to *question*; raises ClusterError if there is none."""
         number = next(self._questions)
-        with self.changed:
+        with Uninterrupted(), self.changed:
             self.check()
             self._asked[number] = question
             self._to_ask.add(number)
             self.line.wake()
-            self.changed.wait_for(
-                lambda: number in self._answers or self.failure is not None, _ANSWER
-            )
-            self._asked.pop(number, None)
-            self._to_ask.discard(number)
-            if number not in self._answers:
+            try:
+                self.changed.wait_for(
+                    lambda: number in self._answers or self.failure is not None, _ANSWER
+                )
+            finally:
+                self._asked.pop(number, None)
+                self._to_ask.discard(number)
+                answered, answer = number in self._answers, self._answers.pop(number, None)
+            if not answered:
                 self.check()
                 raise ClusterError(
                     f"the head at {self.line.address} has not answered for {_ANSWER:g} seconds"
                 )
-            return self._answers.pop(number)
+            return answer
 
     # -- the line's member -------------------------------------------------------------------------
 

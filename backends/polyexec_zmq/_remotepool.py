@@ -71,15 +71,13 @@ class RemotePool:
 
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
-        with self.lock:
-            if not self._closing:
+        with Uninterrupted(), self.lock:
+            if self._closing:
+                job.state = ENDED
+            else:
                 self._open()
-            with Uninterrupted():
-                if self._closing:
-                    job.state = ENDED
-                else:
-                    self._delivery.submitted(job)
-                    self._ready.append(job)
+                self._delivery.submitted(job)
+                self._ready.append(job)
         if job.state == ENDED:
             self._crew.stopped(job)
         else:
@@ -87,7 +85,7 @@ class RemotePool:
 
     def want_worker(self) -> None:
         """Have the workers started."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             self._open()
         self._hub.line.wake()
 
@@ -97,9 +95,8 @@ class RemotePool:
         if self._number is None:
             self._hub.check()
             self._born = self._birth()
-            with Uninterrupted():
-                self._number = self._hub.add(self)
-                self._letters.append(self._opening(again=False))
+            self._number = self._hub.add(self)
+            self._letters.append(self._opening(again=False))
 
     def _opening(self, *, again: bool) -> list[Any]:
         # That its workers are to be killed is said first, or what that has stopped begins anew.
@@ -109,7 +106,7 @@ class RemotePool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
-        with self.changed:
+        with Uninterrupted(), self.changed:
             if job in self._under_way:
                 return False
             if self._withdrawn_here(job):
@@ -151,6 +148,7 @@ class RemotePool:
         self._under_way.update(jobs)
 
     def _ask_back(self, numbers: list[int]) -> None:
+        jobs = [sent.job for number in numbers if (sent := self._jobs.get(number)) is not None]
         self._withdrawing.update(numbers)
         self._send(wire.WITHDRAW, wire.pack_numbers(numbers))
         try:
@@ -159,24 +157,30 @@ class RemotePool:
             )
         except BaseException:  # Ctrl-C: those who wait for these tasks must hear all the same
             self._unattended.update(self._withdrawing.intersection(numbers))
+            for job in jobs:
+                if job.state == WITHDRAWN:
+                    self._crew.stopped(job)
             raise
 
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
-        with self.lock:
+        with Uninterrupted(), self.lock:
             return not self._closing and job.repeat(reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
-        with self.changed:
+        with Uninterrupted(), self.changed:
             number = job.place
             if number not in self._jobs or self._hub.line.is_current:
                 return False
             self._killing.add(number)
             self._send(wire.KILL, wire.pack_numbers([number]))
-            self.changed.wait_for(lambda: number not in self._jobs or self.closed)
-            killed = job in self._stopped
-            self._stopped.discard(job)
+            try:
+                self.changed.wait_for(lambda: number not in self._jobs or self.closed)
+            finally:
+                self._killing.discard(number)
+                killed = job in self._stopped
+                self._stopped.discard(job)
             return killed
 
     def stop(self) -> None:
@@ -225,7 +229,7 @@ class RemotePool:
         if self._number is None or self.closed:
             return []
         workers: list[dict[str, Any]] = self._hub.ask({"what": "workers", "executor": self._number})
-        with self.lock:
+        with Uninterrupted(), self.lock:
             for worker in workers:
                 sent = self._jobs.get(worker["task"])
                 worker["task"] = None if sent is None else sent.job.owner.name

@@ -440,6 +440,8 @@ class Future(concurrent.futures.Future[T]):
 
     def _invoke_callbacks(self) -> None:
         callbacks, self._done_callbacks = self._done_callbacks, ()
+        if not callbacks:
+            return
         interrupt: KeyboardInterrupt | None = None
         with Uninterrupted():
             for callback in callbacks:

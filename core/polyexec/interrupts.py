@@ -53,18 +53,29 @@ class Uninterrupted:
                 self._frame = frame
                 self._handler = handler
                 try:
-                    signal(SIGINT, self._note)
-                except ValueError:  # this interpreter, one of several, has no signals
-                    self._handler = None
-                except BaseException:  # another signal's handler raised
-                    signal(SIGINT, handler)
-                    raise
+                    self._begin()
+                except BaseException as error:
+                    begun = _block(getsignal(SIGINT)) is self
+                    self._let()
+                    if begun or not isinstance(error, ValueError):
+                        raise  # of another signal's handler
+                    self._handler = None  # this interpreter, one of several, has no signals
 
-    def _note(self, _: int, frame: FrameType | None) -> None:
-        self._came = frame
-        if frame is not None and not self._is_around(frame):
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_around(frame):
+            self._came = frame
+        else:
             self._let()
-            self._strike()
+            if self._handler is not None:
+                self._handler(signum, frame)
+
+    def _begin(self) -> None:
+        was = signal(SIGINT, self._note)
+        if was is not self._handler and _block(was) is None:
+            # A handler that was called meanwhile has made something else of it.
+            self._handler = was if callable(was) else None
+            if self._handler is None:
+                signal(SIGINT, was)
 
     def _is_around(self, frame: FrameType | None) -> bool:
         """Return whether *frame* is in this block.
@@ -76,9 +87,17 @@ class Uninterrupted:
         return frame is not None
 
     def _let(self) -> None:
-        """Let Ctrl-C strike from now on."""
-        if self._handler is not None:
-            signal(SIGINT, self._handler)
+        """Let Ctrl-C strike from now on; what somebody else has made of it stays."""
+        handler = self._handler
+        if handler is not None and _block(getsignal(SIGINT)) is self:
+            try:
+                was = signal(SIGINT, handler)
+            except BaseException:  # another signal's handler, called in front of that
+                if _block(getsignal(SIGINT)) is self:
+                    signal(SIGINT, handler)
+                raise
+            if _block(was) is not self:
+                signal(SIGINT, was)
 
     def _strike(self) -> None:
         """Have what was put off done now."""
@@ -93,16 +112,20 @@ class Uninterrupted:
         if _block(handler) is None:
             self._handler = handler if callable(handler) else None
             if self._handler is not None:
-                _install(self._note)
+                try:
+                    self._begin()
+                except BaseException:  # a handler, called in front of that
+                    if _block(getsignal(SIGINT)) is None:
+                        self._begin()
+                    raise
 
     def __exit__(self, *_: object) -> None:
-        handler = self._handler
-        if handler is not None:
-            was = _install(handler)
-            self._frame = None
-            if _block(was) is not self:
-                signal(SIGINT, was)  # somebody has made something else of it
-            self._strike()
+        if self._handler is not None:
+            try:
+                self._let()
+            finally:
+                self._frame = None
+                self._strike()
 
 
 class Interruptible:
@@ -150,15 +173,6 @@ def _handler_at(frame: FrameType) -> object:
     if outer is None:
         return handler
     return None if outer._is_around(frame) else outer._handler
-
-
-def _install(handler: object) -> object:
-    """Have *handler* called for Ctrl-C, though one that is called as this begins raises."""
-    try:
-        return signal(SIGINT, handler)
-    except BaseException:
-        signal(SIGINT, handler)
-        raise
 
 
 def _block(handler: object) -> Uninterrupted | None:

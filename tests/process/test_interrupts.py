@@ -53,11 +53,11 @@ def struck_at(
     Another signal than that of Ctrl-C is *signum*.
     """
     struck: str | None = None
-    lines = 0
+    lines, pid = 0, os.getpid()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal lines, struck
-        if "polyexec" not in frame.f_code.co_filename:
+        if "polyexec" not in frame.f_code.co_filename or os.getpid() != pid:
             return None
         if event == "line":
             lines += 1
@@ -96,8 +96,17 @@ def cancel(executor: polyexec.Executor) -> None:
     futures[-1].cancel()
 
 
+def stop(executor: polyexec.Executor) -> None:
+    future = executor.submit(time.sleep, 0.005)
+    if "kill_running" in executor.context.capabilities:
+        future.cancel(running=True)
+
+
 def read_a_map(executor: polyexec.Executor) -> None:
     list(executor.map(abs, range(2)))
+
+
+ACTS = [submit, submit_and_wait, submit_behind_others, cancel, stop, read_a_map]
 
 
 def is_at_rest(executor: polyexec.Executor) -> bool:
@@ -106,7 +115,9 @@ def is_at_rest(executor: polyexec.Executor) -> bool:
 
 
 @pytest.mark.parametrize("method", ["thread", "fork", "zmq"])
-@pytest.mark.parametrize("act", [submit, submit_and_wait, submit_behind_others, cancel, read_a_map])
+@pytest.mark.parametrize(
+    "act", [submit, submit_and_wait, submit_behind_others, cancel, stop, read_a_map]
+)
 @pytest.mark.parametrize("bound", [None, 1], ids=["unbounded", "bounded"])
 def test_an_executor_goes_on_after_ctrl_c(method: str, act: Act, bound: int | None) -> None:
     with polyexec.get_context(method).Executor(2, max_pending=bound) as executor:
@@ -230,30 +241,50 @@ def test_a_block_that_could_not_end_puts_nothing_off() -> None:
 
 
 @pytest.mark.parametrize("then", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None])
-def test_what_a_handler_makes_of_ctrl_c_stays(then: Any) -> None:
-    def once(*_: object) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_handler_makes_of_ctrl_c_stays(
+    then: Any, signum: signal.Signals, *, raises: bool
+) -> None:
+    def handle(*_: object) -> None:
         signal.signal(signal.SIGINT, then)
+        if raises:
+            raise KeyboardInterrupt
 
-    event = Event()
-
-    def wait() -> None:
-        event.wait(0.01)
-
-    def put_off() -> None:
+    def act() -> None:
         with Uninterrupted():
-            signal.raise_signal(signal.SIGINT)
             strike()
+            Event().wait(0)
 
-    def change_within() -> None:
-        with Uninterrupted():
-            once()
-
-    for act in (wait, put_off, change_within):
-        signal.signal(signal.SIGINT, once)
-        signal.raise_signal(signal.SIGINT) if act is wait else None
-        act()
-        assert signal.getsignal(signal.SIGINT) is then
+    terminate = signal.getsignal(signal.SIGTERM)
+    for place in itertools.count(1):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signum, handle)
+        struck = struck_at(place, act, signum)
+        if struck is None:
+            break
+        assert signal.getsignal(signal.SIGINT) is then, f"lost since a signal at {struck}"
+    signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_c_costs_no_message() -> None:
+    ours, others = polyexec.get_context("thread").Pipe()
+    lane: Any = ours
+    received: list[Any] = []
+
+    def receive() -> None:
+        received.append(lane._inward.get().value)
+
+    for place in itertools.count(1):
+        others.send(place)
+        struck = struck_at(place, receive)
+        if len(received) < place:
+            assert ours.poll(0), f"lost since Ctrl-C at {struck}"
+            receive()
+        assert received[-1] == place
+        if struck is None:
+            break
 
 
 def test_every_callback_is_called_though_ctrl_c_strikes_one() -> None:
@@ -287,19 +318,29 @@ def test_a_pools_result_is_ready_wherever_ctrl_c_strikes() -> None:
             break
 
 
-def test_a_handler_of_ctrl_c_may_use_the_executor() -> None:
+@pytest.mark.parametrize("method", ["thread", "fork", "zmq"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_handler_of_ctrl_c_may_use_the_executor(method: str, *, fresh: bool) -> None:
     def use(*_: object) -> None:
         used.append(executor.submit(abs, -2).result(PATIENCE))
 
-    used: list[int] = []
-    with polyexec.get_context("fork").Executor(1) as executor:
+    def act() -> None:
         executor.submit(abs, -1).result(PATIENCE)
-        for place in itertools.count(1, 7):
-            signal.signal(signal.SIGINT, use)
-            struck = struck_at(place, lambda: executor.submit(abs, -1).result(PATIENCE))
-            if struck is None:
-                break
+
+    used: list[int] = []
+    executor = polyexec.get_context(method).Executor(2)
+    for place in itertools.count(3, 31 if fresh else 7):
+        if fresh:
+            executor.shutdown()
+            executor = polyexec.get_context(method).Executor(2)
+        else:
+            act()
+        signal.signal(signal.SIGINT, use)
+        struck = struck_at(place, act)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if struck is None:
+            break
+    executor.shutdown()
     assert used
     assert set(used) == {2}
 
