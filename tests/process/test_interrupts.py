@@ -268,6 +268,9 @@ def test_what_a_handler_makes_of_ctrl_c_stays(
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="3.10 lets Ctrl-C strike as a function returns what it took"
+)
 def test_ctrl_c_costs_no_message() -> None:
     ours, others = polyexec.get_context("thread").Pipe()
     lane: Any = ours
