@@ -25,10 +25,21 @@ T = TypeVar("T")
 #: How many seconds the main thread waits at a stretch.
 SLICE = 0.5
 
-_RLock: Any = type(threading.RLock())
+if TYPE_CHECKING:
+
+    class _RLock:
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...  # noqa: FBT001, FBT002 - threading's signature
+        def release(self) -> None: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *_: object) -> None: ...
+        def _release_save(self) -> Any: ...
+        def _acquire_restore(self, held: Any) -> None: ...
+
+else:
+    _RLock = type(threading.RLock())
 
 
-class Condition(_RLock):  # type: ignore[misc]  # what it is to mypy depends on the Python
+class Condition(_RLock):
     """A condition variable that is its own re-entrant lock.
 
     threading's is written in Python, so that Ctrl-C may strike within: then it has let go of a lock
