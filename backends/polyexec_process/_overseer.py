@@ -124,7 +124,7 @@ class Overseer:
                     if not self.note_killed(job):
                         pool.client.stopped(job)
                 self.unawaited.discard(job)
-                pool.changed.notify_all()
+                pool.lock.notify_all()
                 continue
             window, number = job.place, job.number
             link = pool.links[window.worker]

@@ -83,8 +83,8 @@ class LocalPool:
         host: Host | None = None,
     ) -> None:
         self.size: int = size
-        self.changed: Condition = Condition()
-        self.lock: Condition = self.changed
+        #: What guards all this, and what those wait on who wait for a change of it.
+        self.lock: Condition = Condition()
         self.links: dict[int, Link] = {}
         #: The workers whose pipe was full.
         self.writing: set[Link] = set()
@@ -208,7 +208,7 @@ class LocalPool:
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             thread = self.reactor.thread
             if job.place is None or thread is None or not thread.is_alive():
                 return False
@@ -220,7 +220,7 @@ class LocalPool:
             overseer.kills.setdefault(job, False)
             self.reactor.wake()
             try:
-                self.changed.wait_for(lambda: job not in overseer.kills)
+                self.lock.wait_for(lambda: job not in overseer.kills)
             except BaseException:  # Ctrl-C: whoever waits for the task must hear all the same
                 if job in overseer.kills:
                     overseer.unawaited.add(job)
@@ -413,7 +413,7 @@ class LocalPool:
             for job in jobs:
                 overseer.kills.pop(job, None)
                 overseer.unawaited.discard(job)
-            self.changed.notify_all()
+            self.lock.notify_all()
         return jobs
 
     def _begin(self, link: Link, answer: Answer) -> None:
@@ -424,11 +424,11 @@ class LocalPool:
             self.records.after(link.number, tell)
             return
         assert status == READY
-        with self.changed:
+        with self.lock:
             self._staff.miscarriages = 0
             link.ready = True
             (link.pid,) = NUMBER.unpack(data)
-            self.changed.notify_all()
+            self.lock.notify_all()
             link.since = time.monotonic()
             self.scheduler.started(link.window)
         self.client.worker_started(link.name)
@@ -499,7 +499,7 @@ class LocalPool:
             for link in self.links.values():
                 link.signal(signal.SIGKILL)
             self.overseer.kills.clear()
-            self.changed.notify_all()
+            self.lock.notify_all()
         self.client.barren(f"polyexec failed: {error!r}")
 
     def _wind_up(self) -> None:

@@ -137,7 +137,7 @@ class Staff:
         return max(self._next_try - time.monotonic(), _PAUSE)
 
     def _open_link(self, number: int, name: str) -> Link:
-        link = Link(number, name, self._pool.changed)
+        link = Link(number, name, self._pool.lock)
         try:
             self._pool.records.open(number, link.words)
         except OSError:
@@ -174,9 +174,9 @@ class Staff:
 
     def _born(self, link: Link, pid: int) -> None:
         pool = self._pool
-        with pool.changed:
+        with pool.lock:
             link.pid = pid
-            pool.changed.notify_all()
+            pool.lock.notify_all()
         if pool.terminated is not None:
             link.signal(pool.terminated)
 
@@ -213,11 +213,11 @@ class Staff:
             expected |= self._tell_end(link, running, lost)
         if not expected:
             pool.records.after(link.number, partial(pool.client.worker_lost, lost, running))
-        with pool.changed:
+        with pool.lock:
             if running is not None and pool.overseer.kills.pop(running, None) is False:
                 pool.overseer.note_killed(running)
             link.dead, link.exitcode = True, exitcode
-            pool.changed.notify_all()
+            pool.lock.notify_all()
             failure = failure or self.replace()
             pool.dispatch()
             dropped = pool.drain_jobs() if pool.terminated is not None else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from polyexec.interrupts import Uninterrupted
+
 if TYPE_CHECKING:
     from polyexec_process._link import Link
 
@@ -25,7 +27,7 @@ class WorkerProcess:
     def pid(self) -> int | None:
         """Its process's number; waits until there is one."""
         link = self._link
-        with link.changed:
+        with Uninterrupted(), link.changed:
             link.changed.wait_for(lambda: link.pid or link.dead)
         return link.pid
 
@@ -43,7 +45,7 @@ class WorkerProcess:
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, *timeout* seconds at most."""
         link = self._link
-        with link.changed:
+        with Uninterrupted(), link.changed:
             link.changed.wait_for(lambda: link.dead, timeout)
 
     def terminate(self) -> None:

@@ -48,8 +48,8 @@ class Hub:
     ) -> None:
         self.member: int = new_member()
         self.line: Line = Line(self, address, connection, patience, connect_timeout=connect_timeout)
-        self.changed: Condition = Condition()
-        self.lock: Condition = self.changed
+        #: What guards all this, and what those wait on who wait for a change of it.
+        self.lock: Condition = Condition()
         self._pools: dict[int, RemotePool] = {}
         self._pool_numbers = itertools.count(1)
         self._questions = itertools.count(1)
@@ -75,8 +75,8 @@ class Hub:
     def connect(self) -> None:
         """Join; raises ClusterError if that can't be done."""
         self.start()
-        with Uninterrupted(), self.changed:
-            self.changed.wait_for(lambda: self.welcome is not None or self.failure is not None)
+        with Uninterrupted(), self.lock:
+            self.lock.wait_for(lambda: self.welcome is not None or self.failure is not None)
             self.check()
 
     def check(self) -> None:
@@ -108,13 +108,13 @@ class Hub:
     def ask(self, question: dict[str, Any]) -> Any:
         """Return the head's answer to *question*; raises ClusterError if there is none."""
         number = next(self._questions)
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             self.check()
             self._asked[number] = question
             self._to_ask.add(number)
             self.line.wake()
             try:
-                self.changed.wait_for(
+                self.lock.wait_for(
                     lambda: number in self._answers or self.failure is not None, _ANSWER
                 )
             finally:
@@ -146,12 +146,12 @@ class Hub:
     def joined(self, welcome: dict[str, Any]) -> None:
         """Tell all again that may not have arrived."""
         self._exchange.welcomed(welcome)
-        with self.changed:
+        with self.lock:
             self.welcome = welcome
             self._incarnation = welcome["incarnation"]
             pools = list(self._pools.values())
             self._to_ask.update(self._asked)
-            self.changed.notify_all()
+            self.lock.notify_all()
         if welcome["stale"]:
             self.incoming.lose(None, _GIVEN_UP)
         for pool in pools:
@@ -169,10 +169,10 @@ class Hub:
         elif kind == wire.LOST and not number:
             self.incoming.lose(peer, wire.from_json(frames[1])["why"])
         elif kind == wire.TELL:
-            with self.changed:
+            with self.lock:
                 if number in self._asked:
                     self._answers[number] = wire.from_json(frames[1])
-                    self.changed.notify_all()
+                    self.lock.notify_all()
         elif (pool := self._pools.get(number)) is not None:
             pool.receive(kind, peer, frames)
 
@@ -194,11 +194,11 @@ class Hub:
 
     def failed(self, error: ClusterError) -> None:
         """Take note that the cluster is lost."""
-        with self.changed:
+        with self.lock:
             lost = self.welcome is not None
             self.failure = ClusterLostError(f"the cluster is lost: {error}") if lost else error
             pools = list(self._pools.values())
-            self.changed.notify_all()
+            self.lock.notify_all()
         lost_error = ClusterLostError(*self.failure.args)
         for pool in pools:
             pool.cluster_lost(lost_error)

@@ -48,8 +48,8 @@ class RemotePool:
         self._spec = spec
         self._birth = birth
         self._born = b""
-        self.changed: Condition = Condition()
-        self.lock: Condition = self.changed
+        #: What guards all this, and what those wait on who wait for a change of it.
+        self.lock: Condition = Condition()
         self._number: int | None = None
         self._ready = ReadyJobs()
         self._jobs: dict[int, Sent] = {}
@@ -106,7 +106,7 @@ class RemotePool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             if job in self._under_way:
                 return False
             if self._withdrawn_here(job):
@@ -129,7 +129,7 @@ class RemotePool:
 
         As many as there are workers are under way, as in a local pool, wherever they are by now.
         """
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             sent = list(self._jobs.items())
             workers: int = self._spec["expected"]
             self._under_way = {each.job for _, each in sent[:workers]}
@@ -152,9 +152,7 @@ class RemotePool:
         self._withdrawing.update(numbers)
         self._send(wire.WITHDRAW, wire.pack_numbers(numbers))
         try:
-            self.changed.wait_for(
-                lambda: not self._withdrawing.intersection(numbers) or self.closed
-            )
+            self.lock.wait_for(lambda: not self._withdrawing.intersection(numbers) or self.closed)
         except BaseException:  # Ctrl-C: those who wait for these tasks must hear all the same
             self._unattended.update(self._withdrawing.intersection(numbers))
             for job in jobs:
@@ -169,14 +167,14 @@ class RemotePool:
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             number = job.place
             if number not in self._jobs or self._hub.line.is_current:
                 return False
             self._killing.add(number)
             self._send(wire.KILL, wire.pack_numbers([number]))
             try:
-                self.changed.wait_for(lambda: number not in self._jobs or self.closed)
+                self.lock.wait_for(lambda: number not in self._jobs or self.closed)
             finally:
                 self._killing.discard(number)
                 killed = job in self._stopped
@@ -192,12 +190,12 @@ class RemotePool:
         self._close(signum)
 
     def _close(self, signum: int) -> None:
-        with Uninterrupted(), self.changed:
+        with Uninterrupted(), self.lock:
             if self._closing is None or (signum and not self._closing):
                 self._closing = signum
                 if self._number is None:
                     self.closed = True
-                    self.changed.notify_all()
+                    self.lock.notify_all()
                 else:
                     self._send(wire.CLOSE, wire.COUNT.pack(signum))
             waiting = self._take_waiting() if signum else []
@@ -216,8 +214,8 @@ class RemotePool:
         """Return once all has ended."""
         if self._hub.line.is_current:
             return
-        with self.changed:
-            self.changed.wait_for(lambda: self.closed)
+        with Uninterrupted(), self.lock:
+            self.lock.wait_for(lambda: self.closed)
         self._delivery.in_order.join()
 
     def processes(self) -> dict[int, Any]:
@@ -346,7 +344,7 @@ class RemotePool:
         if self._killing:
             self._stopped.update(stopped)
             self._killing.intersection_update(self._jobs)
-        self.changed.notify_all()
+        self.lock.notify_all()
 
     def _note_started(self, frames: list[Any]) -> None:
         worker, numbers = bytes(frames[1]).decode(), wire.unpack_numbers(frames[2])
@@ -378,7 +376,7 @@ class RemotePool:
     def _note_withdrawn(self, frames: list[Any]) -> None:
         taken, kept = map(wire.unpack_numbers, frames[1:])
         stopped: list[Job] = []
-        with self.changed:
+        with self.lock:
             for number in taken:
                 sent = self._forget(number)
                 if sent is not None:
@@ -388,19 +386,19 @@ class RemotePool:
             self._withdrawing.difference_update(taken, kept)
             self._unattended.intersection_update(self._withdrawing)
             self._killing.intersection_update(self._jobs)
-            self.changed.notify_all()
+            self.lock.notify_all()
         for job in stopped:
             self._crew.stopped(job)
 
     def _note_lost(self, node: int, frames: list[Any]) -> None:
         how, numbers = wire.from_json(frames[1]), wire.unpack_numbers(frames[2])
-        with self.changed:
+        with self.lock:
             lost = [sent for number in numbers if (sent := self._forget(number)) is not None]
             self._acknowledgements.forget(node)
             self._delivery.in_order.forget(node)
             self._withdrawing.intersection_update(self._jobs)
             self._killing.intersection_update(self._jobs)
-            self.changed.notify_all()
+            self.lock.notify_all()
         unbegun = [sent.job for sent in lost if not sent.begun]
         if unbegun:
             self._crew.started(unbegun, how["node"])
@@ -424,23 +422,23 @@ class RemotePool:
         self._note_lost(0, [*frames, wire.pack_numbers(numbers)])
 
     def _note_closed(self) -> None:
-        with self.changed:
+        with self.lock:
             self.closed = True
             left = [sent.job for number in list(self._jobs) if (sent := self._forget(number))]
-            self.changed.notify_all()
+            self.lock.notify_all()
         self._delivery.stopped(left)
         self._hub.remove(self._number or 0)
 
     def cluster_lost(self, error: ClusterLostError) -> None:
         """Fail all that has not ended, for there is no cluster any more."""
-        with self.changed:
+        with self.lock:
             self.closed = True
             for sent in self._jobs.values():
                 self._shipping.ended(sent)
             self._jobs.clear()
             self._withdrawing.clear()
             self._killing.clear()
-            self.changed.notify_all()
+            self.lock.notify_all()
         self._crew.broken(error)
 
 

@@ -16,13 +16,14 @@ import time
 from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import MAX_UNREAD, Feeder
 from polyexec.arguments import need_callable, positive
 from polyexec.interrupts import Interruptible, Uninterrupted
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import acquire, wait_in_slices
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -95,7 +96,7 @@ class MapIterator(Generic[T]):
         else:
             with Uninterrupted():
                 left = max(self._deadline - time.monotonic(), 0)
-                if not wait_in_slices(self._acquire, left):
+                if not wait_in_slices(partial(acquire, self._reading), left):
                     raise self._timeout_error
                 try:
                     with Interruptible():
@@ -107,9 +108,6 @@ class MapIterator(Generic[T]):
         finally:
             del outcome
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
-
-    def _acquire(self, timeout: float | None) -> bool:
-        return self._reading.acquire(timeout=-1 if timeout is None else timeout)
 
     def _read_as(self, reader: int) -> Outcome:
         try:

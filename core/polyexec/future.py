@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polyexec._current import here
 from polyexec.interrupts import Interruptible, Uninterrupted
-from polyexec.waiting import wait_in_slices
+from polyexec.waiting import acquire, wait_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -91,7 +91,7 @@ class Alarm:
 
     def wait(self, timeout: float | None) -> bool:
         """Return whether it was woken within *timeout* seconds."""
-        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+        return acquire(self._lock, timeout)
 
 
 class Settling:

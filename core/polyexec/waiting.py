@@ -18,7 +18,7 @@ from polyexec.interrupts import Interruptible, Uninterrupted, strike
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Condition", "Event", "interrupted", "wait_in_slices"]
+__all__ = ["Condition", "Event", "acquire", "interrupted", "wait_in_slices"]
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Condition(_RLock):
             held = self._release_save()
             try:
                 with Interruptible():
-                    return wait_in_slices(partial(_acquire, waiter), timeout)
+                    return wait_in_slices(partial(acquire, waiter), timeout)
             finally:
                 self._acquire_restore(held)
                 self._forget(waiter)
@@ -99,7 +99,8 @@ class Condition(_RLock):
             return
 
 
-def _acquire(lock: Any, timeout: float | None) -> bool:
+def acquire(lock: Any, timeout: float | None) -> bool:
+    """Take one of threading's locks; return whether it was to be had in *timeout* seconds."""
     taken: bool = lock.acquire(timeout=-1 if timeout is None else timeout)
     return taken
 
@@ -132,7 +133,7 @@ class Event:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Return whether it is set within *timeout* seconds."""
-        with self._changed:
+        with Uninterrupted(), self._changed:
             return self._changed.wait_for(self.is_set, timeout)
 
 

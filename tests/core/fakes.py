@@ -154,6 +154,14 @@ class LateCondition(Condition):
         return False
 
 
+def await_that(happened: Callable[[], bool]) -> None:
+    """Return once something has *happened* of which no event tells."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def ends(call: Callable[..., T], *args: Any, seconds: float = PATIENCE, **kwargs: Any) -> T:
     """Return what *call* returns, or raise what it raises; fail if it hangs."""
     outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()

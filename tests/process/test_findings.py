@@ -17,7 +17,7 @@ import pytest
 
 import polyexec
 import tasks
-from core.fakes import PATIENCE, ends
+from core.fakes import PATIENCE, await_that, ends
 from process.programs import LOCAL
 
 if sys.platform != "win32":
@@ -36,14 +36,6 @@ def gate(tmp_path: Path) -> Path:
     path = tmp_path / "gate"
     os.mkfifo(path)
     return path
-
-
-def await_that(happened: Callable[[], bool]) -> None:
-    """Return once something has *happened* of which no event tells."""
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 CLOSED = """

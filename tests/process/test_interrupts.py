@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
+from core.fakes import await_that
 from polyexec.interrupts import Interruptible, Uninterrupted, strike
 from polyexec.waiting import Condition, Event
 
@@ -106,9 +107,6 @@ def read_a_map(executor: polyexec.Executor) -> None:
     list(executor.map(abs, range(2)))
 
 
-ACTS = [submit, submit_and_wait, submit_behind_others, cancel, stop, read_a_map]
-
-
 def is_at_rest(executor: polyexec.Executor) -> bool:
     ledger = executor._ledger
     return not (ledger.unfinished or ledger.settling or ledger._feeding)
@@ -179,13 +177,13 @@ def test_ctrl_c_strikes_who_waits_on_a_condition_variable(act: Callable[..., Any
     changed = Condition()
     arguments = [lambda: False] if act is Condition.wait_for else []
 
-    def strike() -> None:
+    def press() -> None:
         with changed:  # it has been let go of, so somebody waits
             os.kill(os.getpid(), signal.SIGINT)
 
     begin = time.monotonic()
     with changed:
-        threading.Thread(target=strike, daemon=True).start()
+        threading.Thread(target=press, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             act(changed, *arguments, timeout=PATIENCE)
         assert not changed._waiters
@@ -355,6 +353,9 @@ def test_notify_wakes_though_a_handler_notifies_or_raises_within() -> None:
         if place % 2:
             raise KeyboardInterrupt
 
+    def all_wait(changed: Condition) -> bool:
+        return len(changed._waiters) == 2
+
     before = signal.signal(signal.SIGTERM, handle)
     for place in itertools.count(1):
         changed = Condition()
@@ -367,8 +368,7 @@ def test_notify_wakes_though_a_handler_notifies_or_raises_within() -> None:
         waits = [threading.Thread(target=wait) for _ in range(2)]
         for each in waits:
             each.start()
-        while len(changed._waiters) < len(waits):
-            time.sleep(0.0005)
+        await_that(partial(all_wait, changed))
         with changed:
             struck = struck_at(place, changed.notify_all, signal.SIGTERM)
         with changed:

@@ -96,9 +96,11 @@ class Handling:
 
     def join(self) -> None:
         """Return once all calls have returned, or one is stuck; at once within a call."""
-        with self._changed:
-            while self._is_others:
-                self._changed.wait(_GLANCE)
+        # The loop is around the lock: Ctrl-C as one within goes on may leave that held.
+        while self._is_others:
+            with self._changed:
+                if self._is_others:
+                    self._changed.wait(_GLANCE)
 
     @property
     def _is_others(self) -> bool:
