@@ -12,13 +12,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process._nursery import (
-    be_nursery,
-    current_directory,
-    interpreter_command,
-    receive,
-    send,
-)
+from polyexec_process._nursery import be_nursery, current_directory, receive, send
 from polyexec_process._preload import program
 
 if TYPE_CHECKING:
@@ -34,6 +28,11 @@ _THREAD_CAPS = (
     "NUMEXPR_NUM_THREADS",
 )
 
+#: What a fresh interpreter runs to be a worker; its arguments are not the program's.
+_WORKER = (
+    "import os; from polyexec_process._nursery import be_worker; "
+    "fds = [int(fd) for fd in sys.argv[1:]]; del sys.argv[1:]; os._exit(be_worker(fds))"
+)
 _STDERR = 2
 _one_at_a_time = threading.RLock()
 
@@ -110,7 +109,7 @@ class Births:
         try:
             self.sock.close()
             os.environ.update(self._env)
-            be_nursery(sock, parent, "fork", initializer)
+            be_nursery(sock, parent, initializer=initializer)
         except BaseException:  # noqa: BLE001 - it must never return into the parent's code
             import traceback
 
@@ -123,16 +122,34 @@ class Births:
 
         executable: Any = multiprocessing.spawn.get_executable()
         path = [entry or current_directory() or "" for entry in sys.path]
-        source = f"import sys; sys.path[:] = {path!r}; from polyexec_process._nursery import main; "
-        source += f"main({sock.fileno()}, {os.getpid()}, {method!r}, {preload!r}, {program()!r})"
+        setting, flags, worker = f"import sys; sys.path[:] = {path!r}", [], []
+        if method == "spawn":
+            worker = interpreter_command(executable, f"{setting}; {_WORKER}")
+            # It runs nothing of the user's, so it need not look for what a site brings; and what
+            # brings us may be no path, but an importer of an editable install.
+            here = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib is slow
+            setting = f"import sys; sys.path[:] = [*filter(None, sys.path), *{[*path, here]!r}]"
+            flags = ["-S"]
+        source = f"{setting}; from polyexec_process._nursery import main; "
+        source += f"main({sock.fileno()}, {os.getpid()}, {worker!r}, {preload!r}, {program()!r})"
         sock.set_inheritable(True)
         return os.posix_spawn(
             executable,
-            interpreter_command(executable, source),
+            interpreter_command(executable, source, *flags),
             {**os.environ, **self._env},
             setsigmask=(),
             setsigdef=(signal.SIGINT,),
         )
+
+
+def interpreter_command(executable: str, source: str, *more: str) -> list[str]:
+    """Return the command that runs *source* in a fresh interpreter with our flags, and *more*."""
+    import subprocess
+
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    # What lies in the current directory must not stand in for what we import.
+    safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
+    return [os.fsdecode(executable), *flags, *safe, *more, "-c", source]
 
 
 def _above_stdio(sock: socket.socket) -> socket.socket:

@@ -86,11 +86,12 @@ class ProcessExecutor(Executor, _Standard):
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""
         context: Any = self.context
+        share = max(usable_cpus() // self._max_workers, 1)
         return LocalPool(
             self._max_workers,
             self._crew,
-            _births(context, settings, self._max_workers),
-            _prepare(context, settings, self._max_workers),
+            _births(context, settings, share),
+            _prepare(context, settings, share),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
             max_tasks=settings.max_tasks,
@@ -199,18 +200,17 @@ def _remote_traceback(text: str) -> BaseException:
     return root
 
 
-def _births(context: ProcessContext, settings: Settings, workers: int) -> Callable[[], Births]:
-    threads = max(usable_cpus() // workers, 1)
+def _births(context: ProcessContext, settings: Settings, share: int) -> Callable[[], Births]:
     bound = settings.initialize if settings.initializer is not None else None
-    return lambda: Births(context.name, bound, settings.env, context.preload, threads)
+    return lambda: Births(context.name, bound, settings.env, context.preload, share)
 
 
-def _prepare(context: ProcessContext, settings: Settings, workers: int) -> Callable[[str], bytes]:
+def _prepare(context: ProcessContext, settings: Settings, share: int) -> Callable[[str], bytes]:
     """Return what makes the first message for a worker of a given name."""
     method = context.name
 
     def prepare(name: str) -> bytes:
-        return pickle.dumps(birth(settings, name, method, max(usable_cpus() // workers, 1)))
+        return pickle.dumps(birth(settings, name, method, share))
 
     return prepare
 

@@ -6,10 +6,12 @@ from the executor's process (`fork`), or is a fresh interpreter that forks (`for
 fresh interpreters (`spawn`). It reports each death with its exit status, and when the executor's
 process has gone it kills the workers, busy or not, and goes as well.
 
-Over its socket, each message a length and a pickled tuple, descriptors sent along:
+Over its socket, each message a length and a marshalled tuple, descriptors sent along:
 
     to it      ("bear", number) with the worker's descriptors  ("end", 0)
     from it    ("born", number, pid) ("failed", number, why) ("died", number, status)
+
+The first worker waits for all that this imports, `typing` and `pickle` among what it does without.
 """
 
 from __future__ import annotations
@@ -17,20 +19,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import mmap
+import marshal
 import os
-import pickle
 import select
 import signal
 import socket
 import struct
-import sys
-from typing import TYPE_CHECKING, Any
 
-from polyexec_process._frames import PAGE_SIZE
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 _LENGTH = struct.Struct("<I")
 _FDS = 6
@@ -43,7 +42,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def send(sock: socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
     """Send *message*, and *fds* along with it."""
-    data = pickle.dumps(message)
+    data = marshal.dumps(message)
     data = _LENGTH.pack(len(data)) + data
     sent = socket.send_fds(sock, [data], list(fds)) if fds else sock.send(data)
     if sent < len(data):
@@ -61,7 +60,7 @@ def receive(sock: socket.socket) -> tuple[tuple[Any, ...], list[int]] | None:
     body = b""
     while len(body) < length:
         body += _more(sock, length - len(body))
-    message: tuple[Any, ...] = pickle.loads(body)
+    message: tuple[Any, ...] = marshal.loads(body)  # noqa: S302 - from our own parent or child
     return message, fds
 
 
@@ -79,15 +78,14 @@ class Nursery:
         self,
         sock: socket.socket,
         parent: int,
-        method: str,
+        command: Sequence[str],
         initializer: Callable[[], object] | None,
     ) -> None:
         self._sock = sock
         self._parent = parent
-        self._method = method
+        self._command = command
         self._initializer = initializer
         self._numbers: dict[int, int] = {}
-        self._executable = sys.executable
 
     def serve(self) -> None:
         """Bear workers until the parent is gone, or closes the socket."""
@@ -141,7 +139,7 @@ class Nursery:
     def _bear(self, fds: list[int]) -> int:
         if len(fds) < _FDS:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        if self._method == "spawn":
+        if self._command:
             return self._spawn(fds)
         pid = os.fork()
         if pid:
@@ -163,14 +161,8 @@ class Nursery:
     def _spawn(self, fds: list[int]) -> int:
         for fd in fds:
             os.set_inheritable(fd, True)  # noqa: FBT003 - its only signature
-        source = f"import os, sys; sys.path[:] = {sys.path!r}; "
-        source += f"from polyexec_process._nursery import be_worker; os._exit(be_worker({fds!r}))"
-        return os.posix_spawn(
-            self._executable,
-            interpreter_command(self._executable, source),
-            os.environ,
-            setpgroup=0,
-        )
+        command = [*self._command, *map(str, fds)]
+        return os.posix_spawn(command[0], command, os.environ, setpgroup=0)
 
     def _reap(self) -> None:
         while True:
@@ -193,7 +185,10 @@ class Nursery:
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
     jobs, answers, page, dump, rights, records = fds
+    import mmap
+
     from polyexec_process._carry import open_channel
+    from polyexec_process._frames import PAGE_SIZE
     from polyexec_process._worker import Ends, run_worker
 
     with contextlib.suppress(OSError):
@@ -211,10 +206,13 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
 def be_nursery(
     sock: socket.socket,
     parent: int,
-    method: str,
+    command: Sequence[str] = (),
     initializer: Callable[[], object] | None = None,
 ) -> None:
-    """Turn this process into a nursery; returns when it is to end."""
+    """Turn this process into a nursery; returns when it is to end.
+
+    It starts *command*, and a worker's descriptors as its arguments, or forks where there is none.
+    """
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -228,12 +226,14 @@ def be_nursery(
     os.close(null)
     if parent == _INIT:
         adopt_orphans()
-    Nursery(sock, parent, method, initializer).serve()
+    Nursery(sock, parent, command, initializer).serve()
 
 
-def main(fd: int, parent: int, method: str, names: list[str], program: str | None) -> None:
+def main(
+    fd: int, parent: int, command: Sequence[str], names: list[str], program: str | None
+) -> None:
     """Be the nursery of a fresh interpreter."""
-    if method == "forkserver":  # what every worker needs, loaded once and inherited
+    if not command:  # what every worker needs, loaded once and inherited
         from polyexec_process import _birth, _carry, _worker  # noqa: F401
     if names:
         from polyexec_process._preload import preload
@@ -241,17 +241,7 @@ def main(fd: int, parent: int, method: str, names: list[str], program: str | Non
         preload(names, program)
     os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
     with socket.socket(fileno=fd) as sock:
-        be_nursery(sock, parent, method)
-
-
-def interpreter_command(executable: str, source: str) -> list[str]:
-    """Return the command that runs *source* in a fresh interpreter with this one's flags."""
-    import subprocess
-
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    # What lies in the current directory must not stand in for what we import.
-    safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
-    return [os.fsdecode(executable), *flags, *safe, "-c", source]
+        be_nursery(sock, parent, command)
 
 
 def adopt_orphans() -> None:

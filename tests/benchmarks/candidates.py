@@ -6,6 +6,7 @@ Light to import: the benchmark of the first result imports it, and each library 
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,12 +30,22 @@ def library(name: str) -> Any:
 class Candidate:
     """A pool of two workers; *method* is the start method where there is a choice."""
 
+    #: The module that it is of.
+    module = ""
     pool: Any
 
     def __init__(self, method: str = "fork", chunksize: int | None = None) -> None:
         self.method = method
         self.chunksize = chunksize
+        self.load()
+        #: When all was imported and the pool itself was begun, of `time.monotonic_ns`.
+        self.loaded: int = time.monotonic_ns()
         self.open()
+
+    def load(self) -> None:
+        """Import what making the pool takes."""
+        if self.module:
+            library(self.module)
 
     def open(self) -> None:
         """Make the pool."""
@@ -69,15 +80,21 @@ class Candidate:
 class Polyexec(Candidate):
     """An executor of this project."""
 
-    def open(self) -> None:
-        """Make the executor."""
+    def load(self) -> None:
+        """Import the backend."""
         import polyexec
 
-        self.pool = polyexec.get_context(self.method).Executor(WORKERS)
+        self.context = polyexec.get_context(self.method)
+
+    def open(self) -> None:
+        """Make the executor."""
+        self.pool = self.context.Executor(WORKERS)
 
 
 class ProcessPool(Candidate):
     """concurrent.futures.ProcessPoolExecutor."""
+
+    module = "concurrent.futures.process"
 
     def open(self) -> None:
         """Make the executor."""
@@ -91,6 +108,8 @@ class ProcessPool(Candidate):
 
 class MultiprocessingPool(Candidate):
     """multiprocessing.Pool."""
+
+    module = "multiprocessing.pool"
 
     def open(self) -> None:
         """Make the pool."""
@@ -118,6 +137,8 @@ class MultiprocessingPool(Candidate):
 class Loky(Candidate):
     """loky's executor."""
 
+    module = "loky"
+
     def open(self) -> None:
         """Make the executor."""
         self.pool = library("loky").ProcessPoolExecutor(WORKERS)
@@ -129,6 +150,8 @@ class Loky(Candidate):
 
 class Joblib(Candidate):
     """joblib.Parallel, kept open; it has no way to submit a single task."""
+
+    module = "joblib"
 
     def open(self) -> None:
         """Make the pool."""
@@ -162,6 +185,8 @@ class Joblib(Candidate):
 class Mpire(Candidate):
     """mpire.WorkerPool, its workers kept alive."""
 
+    module = "mpire"
+
     def open(self) -> None:
         """Make the pool."""
         self.pool = library("mpire").WorkerPool(WORKERS, keep_alive=True, start_method="fork")
@@ -185,6 +210,8 @@ class Mpire(Candidate):
 
 class Pebble(Candidate):
     """pebble.ProcessPool."""
+
+    module = "pebble"
 
     def open(self) -> None:
         """Make the pool."""
@@ -210,6 +237,8 @@ class Pebble(Candidate):
 
 class Ray(Candidate):
     """ray on this machine alone, its remote functions made once each."""
+
+    module = "ray"
 
     def open(self) -> None:
         """Start ray."""

@@ -124,3 +124,23 @@ def test_a_guarded_program_can_be_preloaded_once(
     done = program.run(sys.executable, program.write(PRELOADED % guard))
     assert (done.stdout, done.stderr) == (f"{[loaded] * 4} True\n", "")
     assert (program.folder / "loads").read_text(encoding="utf-8") == loads
+
+
+NEIGHBOURED = """
+import os
+import sys
+import polyexec
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        print(executor.submit(abs, -1).result(), "cloudpickle" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("module", ["os", "stat", "posixpath", "_collections_abc"])
+def test_a_neighbour_with_the_name_of_what_python_has_loaded_is_not_run(
+    program: Runner, module: str
+) -> None:
+    (program.folder / f"{module}.py").write_text("raise SystemExit('run')", encoding="utf-8")
+    done = program.run(sys.executable, program.write(NEIGHBOURED))
+    assert (done.stdout, done.stderr) == ("1 False\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,7 @@ class Surroundings(NamedTuple):
 
     levels: dict[str, int]
     disabled: int = 0
-    filters: list[bytes] | None = None
+    filters: list[tuple[bytes, bytes]] | None = None
     #: Whether multiprocessing's logger writes to stderr, and its level.
     multiprocessing: tuple[bool, int | None] = (False, None)
 
@@ -64,23 +65,26 @@ class Surroundings(NamedTuple):
             if own_level is not None:
                 multiprocessing.util.get_logger().setLevel(own_level)
 
-    def _set_filters(self, packed: list[bytes]) -> None:
+    def _set_filters(self, packed: list[tuple[bytes, bytes]]) -> None:
         filters = []
-        for each in packed:
+        for category, rest in packed:
             try:
-                filters.append(loads(each))
+                action, message, *where = loads(rest)
+                filters.append((action, message, loads(category), *where))
             except Exception:  # noqa: BLE001, S112 - of a module that is not here, so of no use
                 continue
         warnings.resetwarnings()
         warnings.filters[:] = filters  # type: ignore[index]  # a list, though typed as a Sequence
 
 
-def _dumps_filters() -> list[bytes]:
+def _dumps_filters() -> list[tuple[bytes, bytes]]:
     """Return the warning filters, but for those whose category can't be pickled."""
     packed = []
     for each in warnings.filters:
         try:
-            packed.append(dumps(each))
+            action, message, category, *where = each
+            # Apart, for the name of the main module among the rest is no reason for cloudpickle.
+            packed.append((dumps(category), pickle.dumps((action, message, *where))))
         except Exception:  # noqa: BLE001, S112 - the user's class
             continue
     return packed

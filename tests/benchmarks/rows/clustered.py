@@ -119,8 +119,8 @@ ROWS = (
         "The first result of a cluster",
         _everyone,
         (
-            Aim("from the cluster 1/3 of dask's", "pool", 1 / 3, (DASK,), OURS),
-            Aim("from the cluster 1/3 of ray's", "pool", 1 / 3, (RAY,), OURS),
+            Aim("from the import 1/3 of dask's", "pool", 1 / 3, (DASK,), OURS),
+            Aim("from the import 1/3 of ray's", "pool", 1 / 3, (RAY,), OURS),
         ),
         limit=(60.0, 60.0),
     ),

@@ -30,9 +30,13 @@ def first_result(
     return Row(
         name,
         title,
-        "In a fresh interpreter: from its start, imports included, and from the pool's making "
-        "(which imports the library).",
-        (Metric("whole", "from the start", "s"), Metric("pool", "from the pool", "s")),
+        "In a fresh interpreter: from its start; from the import of the library; and from when all "
+        "has been imported, and the pool itself is made.",
+        (
+            Metric("whole", "from the start", "s"),
+            Metric("pool", "from the import", "s"),
+            Metric("made", "from the pool", "s"),
+        ),
         _never,
         variants,
         aims,
@@ -56,7 +60,11 @@ ROWS = (
                 (ours,),
             )
             for method, ours, standard in zip(METHODS, OURS, STANDARD, strict=True)
-            for key, what in (("whole", "from the start"), ("pool", "from the pool"))
+            for key, what in (
+                ("whole", "from the start"),
+                ("pool", "from the import"),
+                ("made", "from the pool"),
+            )
         ),
         limit=(60.0, 20.0),
     ),
