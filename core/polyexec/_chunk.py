@@ -14,21 +14,32 @@ from polyexec.task import name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MAX_ITEMS = 4096
+MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.
-MAX_BYTES = 1 << 16
+MAX_BYTES = 1 << 18
+#: Which part of a chunk's seconds the last ones take at least.
+_LEAST = 0.1
 
 
 class ChunkOutcome:
     """What a chunk's items came to, and the seconds that they took together.
 
     *values* has one for each item; *errors* has, by place, the exception of each that has none.
+    If *plain*, no value refers to anything else.
     """
 
-    def __init__(self, values: list[Any], errors: dict[int, BaseException], seconds: float) -> None:
+    def __init__(
+        self,
+        values: list[Any],
+        errors: dict[int, BaseException],
+        seconds: float,
+        *,
+        plain: bool = False,
+    ) -> None:
         self.values = values
         self.errors = errors
         self.seconds = seconds
+        self.plain = plain
 
     @property
     def weight(self) -> int:
@@ -36,10 +47,17 @@ class ChunkOutcome:
         return weight_of(self.values[0]) if self.values else 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
-            return (ChunkOutcome, (self.values, {}, self.seconds))
+        if not self.errors:
+            if are_plain(self.values):
+                return (_plain_outcome, (self.values, self.seconds))
+            if len(self.values) == 1:
+                return (ChunkOutcome, (self.values, {}, self.seconds))
         values, errors = pack_items(self.values), pack_items(list(self.errors.values()))
         return (_restore_outcome, (values, list(self.errors), errors, self.seconds))
+
+
+def _plain_outcome(values: list[Any], seconds: float) -> ChunkOutcome:
+    return ChunkOutcome(values, {}, seconds, plain=True)
 
 
 def _restore_outcome(
@@ -173,7 +191,7 @@ class AdaptiveSize:
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
     into a chunk than it has learned of before, or than a fraction of what is left, where that is
-    known.
+    known; though no less than a tenth of those seconds, for a chunk costs about as much.
     """
 
     def __init__(self, remaining: int, workers: int, seconds: float) -> None:
@@ -189,7 +207,8 @@ class AdaptiveSize:
         """How many items the next chunk shall have."""
         wanted = min(self._wanted, self._learned)
         if self._remaining > 0:
-            wanted = min(wanted, self._remaining // self._share)
+            least = int(wanted * _LEAST)
+            wanted = min(wanted, max(self._remaining // self._share, least))
         return max(wanted, 1)
 
     @property

@@ -9,8 +9,10 @@ the other workers.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -37,6 +39,10 @@ T = TypeVar("T")
 AHEAD: Final = 2048
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
+#: From how many plain values on a chunk's are read from their list, which keeps them to its end.
+_MANY: Final = 64
+#: Whether threads that read from one iterator of a list never get the same value.
+_IS_LOCKED: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Outcome(NamedTuple):
@@ -66,7 +72,8 @@ class MapIterator(Generic[T]):
         self._reading = threading.Lock()  # held by the one thread that reads
         self._reader: int | None = None
         self._outcomes: deque[Outcome] = deque()
-        #: Values that come before those outcomes, and need no more looking after.
+        #: Values that come before those outcomes, and need no more looking after; the list's first.
+        self._listed: Iterator[T] = iter(())
         self._values: deque[T] = deque()
         self._input_error: BaseException | None = None
 
@@ -74,19 +81,33 @@ class MapIterator(Generic[T]):
     _started = False
 
     def __iter__(self) -> Iterator[T]:
-        return self
+        # Our own `__next__` takes longer than a tiny item. However many of these there are, and
+        # calls of `__next__` in between, each value is had once: all take them from the same place.
+        return itertools.chain.from_iterable(_Runs(self))
 
     def __next__(self) -> T:
+        for value in self._listed:
+            return value
         try:
             return self._values.popleft()
         except IndexError:
             pass
         try:
-            return self._next()
+            while True:
+                for value in self._next_run():
+                    return value  # else another thread has taken the last one
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _next(self) -> T:
+    def _next_run(self) -> Iterator[T]:
+        """Return an iterator over the next results that are there; blocks for one.
+
+        What it does not get to remains to be read.
+        """
+        if operator.length_hint(self._listed):
+            return self._listed
+        if self._values:
+            return _taken(self._values)
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
@@ -103,13 +124,15 @@ class MapIterator(Generic[T]):
                         outcome = self._read_as(me)
                 finally:
                     self._reading.release()
+        if outcome is None:
+            return self._listed if operator.length_hint(self._listed) else _taken(self._values)
         try:
-            return self._deliver(outcome)
+            return iter((self._deliver(outcome),))
         finally:
             del outcome
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _read_as(self, reader: int) -> Outcome:
+    def _read_as(self, reader: int) -> Outcome | None:
         try:
             self._reader = reader
             return self._read()
@@ -125,7 +148,7 @@ class MapIterator(Generic[T]):
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
-            self._values.clear()
+            self._drop_values()
             self._feeder.forget()
         else:
             self._feeder.drain()
@@ -137,8 +160,8 @@ class MapIterator(Generic[T]):
             if feeder.failure is not None:
                 raise feeder.failure
 
-    def _read(self) -> Outcome:
-        """Return the next outcome; blocks for it."""
+    def _read(self) -> Outcome | None:
+        """Return the next outcome, None if there are values; blocks for either."""
         self._started = True
         feeder = self._feeder
         while True:
@@ -146,8 +169,8 @@ class MapIterator(Generic[T]):
                 while not feeder.ended.empty():
                     self._note_end(feeder.ended.get_nowait())
             feeder.pull()
-            with suppress(IndexError):  # another thread may take the last one
-                return Outcome(self._values.popleft())
+            if not self._has_no_value():
+                return None
             if self._outcomes:
                 feeder.read(1)
                 return self._outcomes.popleft()
@@ -174,7 +197,19 @@ class MapIterator(Generic[T]):
             self._outcomes.extend(Outcome(value, errors.get(place)) for place, value in places)
         else:
             self._feeder.read(len(values))
-            self._values.extend(values)
+            if outcome.plain and len(values) >= _MANY and _IS_LOCKED and self._has_no_value():
+                self._listed = iter(values)
+            else:
+                self._values.extend(values)
+
+    def _has_no_value(self) -> bool:
+        return not self._values and not operator.length_hint(self._listed)
+
+    def _drop_values(self) -> None:
+        # Those that iterate over them shall come to the end as well.
+        for _ in self._listed:
+            pass
+        self._values.clear()
 
     def _wait(self) -> None:
         """Wait until something ends."""
@@ -216,8 +251,30 @@ class MapIterator(Generic[T]):
     def _failed(self) -> None:
         """End the iterator, for an error is about to be raised."""
         self._outcomes.clear()
-        self._values.clear()
+        self._drop_values()
         self._feeder.forget()
+
+
+class _Runs(Generic[T]):
+    """The results of a map, as many at a time as are there."""
+
+    __slots__ = ("_results",)
+
+    def __init__(self, results: MapIterator[T]) -> None:
+        self._results = results
+
+    def __iter__(self) -> Iterator[Iterator[T]]:
+        return self
+
+    def __next__(self) -> Iterator[T]:
+        return self._results._next_run()
+
+
+def _taken(values: deque[T]) -> Iterator[T]:
+    """Take the *values* one by one, which several may do at once, and keep none of them."""
+    with suppress(IndexError):
+        while True:
+            yield values.popleft()
 
 
 def submit_map(

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler"]
 
 #: How many seconds of expected work a worker may hold.
-HORIZON: Final = 0.01
+HORIZON: Final = 0.02
 #: How many of them go into one message, so that others get their share of what is left.
-MESSAGE: Final = 0.004
+MESSAGE: Final = 0.01
 #: What no expectation is taken to be shorter than.
 SHORTEST: Final = 1e-7
 #: How many jobs go into one message.

@@ -34,6 +34,38 @@ def test_map_of_nothing_is_nothing(executor: Executor, patiently: Callable[..., 
     assert patiently(list, executor.map(tasks.square, [])) == []
 
 
+@pytest.mark.parametrize("chunksize", [None, 1, 300])
+def test_each_result_is_had_once_however_it_is_read(
+    executor: Executor, patiently: Callable[..., Any], chunksize: int | None
+) -> None:
+    results = executor.map(tasks.square, range(3000), chunksize=chunksize)
+
+    def read() -> Iterator[int]:
+        for value in results:
+            yield value
+            yield next(results)
+            if value % 7 == 0:
+                break
+        yield from itertools.islice(results, 100)
+        yield from itertools.chain.from_iterable(
+            itertools.islice(zip(results, results, strict=False), 100)
+        )
+        yield from results
+
+    assert patiently(lambda: list(read())) == [number**2 for number in range(3000)]
+
+
+@pytest.mark.parametrize("chunksize", [None, 300])
+def test_several_threads_may_read_one_map(
+    executor: Executor, patience: float, chunksize: int | None
+) -> None:
+    results = executor.map(tasks.square, range(20_000), chunksize=chunksize)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        read = [threads.submit(list, results) for _ in range(4)]
+        values = itertools.chain.from_iterable(future.result(patience) for future in read)
+        assert sorted(values) == [number**2 for number in range(20_000)]
+
+
 def test_map_takes_an_endless_input(executor: Executor, patiently: Callable[..., Any]) -> None:
     results = executor.map(tasks.square, itertools.count())
     try:
