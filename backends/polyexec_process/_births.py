@@ -122,20 +122,24 @@ class Births:
 
         executable: Any = multiprocessing.spawn.get_executable()
         path = [entry or current_directory() or "" for entry in sys.path]
-        setting, flags, worker = f"import sys; sys.path[:] = {path!r}", [], []
+        setting = "import sys; sys.path[:] = {!r}; "
+        about = sock.fileno(), os.getpid()
         if method == "spawn":
-            worker = interpreter_command(executable, f"{setting}; {_WORKER}")
-            # It runs nothing of the user's, so it need not look for what a site brings; and what
-            # brings us may be no path, but an importer of an editable install.
-            here = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib is slow
-            setting = f"import sys; sys.path[:] = [*filter(None, sys.path), *{[*path, here]!r}]"
-            flags = ["-S"]
-        source = f"{setting}; from polyexec_process._nursery import main; "
-        source += f"main({sock.fileno()}, {os.getpid()}, {worker!r}, {preload!r}, {program()!r})"
+            # It runs nothing of the user's, and need not look for what a site brings. What a site
+            # has loaded before the program comes from the standard library, whatever lies beside
+            # that; and what brings us may be no path, but an importer of an editable install.
+            source = setting.format([*_standard_path(), *path, _up(_up(__file__))])
+            source += f"from polyexec_process._nursery import main; main{about!r}"
+            command = interpreter_command(executable, source, "-S")
+            command += interpreter_command(executable, setting.format(path) + _WORKER)
+        else:
+            source = setting.format(path) + "from polyexec_process._nursery import main; "
+            source += f"main{(*about, preload, program())!r}"
+            command = interpreter_command(executable, source)
         sock.set_inheritable(True)
         return os.posix_spawn(
             executable,
-            interpreter_command(executable, source, *flags),
+            command,
             {**os.environ, **self._env},
             setsigmask=(),
             setsigdef=(signal.SIGINT,),
@@ -150,6 +154,15 @@ def interpreter_command(executable: str, source: str, *more: str) -> list[str]:
     # What lies in the current directory must not stand in for what we import.
     safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
     return [os.fsdecode(executable), *flags, *safe, *more, "-c", source]
+
+
+def _standard_path() -> list[str]:
+    """Return where the standard library is, its modules in C as well."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in ("os", "_socket"))
+    return [_up(file) for file in files if file]
+
+
+_up = os.path.dirname  # pathlib takes long to import
 
 
 def _above_stdio(sock: socket.socket) -> socket.socket:

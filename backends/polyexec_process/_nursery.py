@@ -25,6 +25,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -229,12 +230,14 @@ def be_nursery(
     Nursery(sock, parent, command, initializer).serve()
 
 
-def main(
-    fd: int, parent: int, command: Sequence[str], names: list[str], program: str | None
-) -> None:
-    """Be the nursery of a fresh interpreter."""
-    if not command:  # what every worker needs, loaded once and inherited
-        from polyexec_process import _birth, _carry, _worker  # noqa: F401
+def main(fd: int, parent: int, names: Sequence[str] = (), program: str | None = None) -> None:
+    """Be the nursery of a fresh interpreter, whose arguments are the command that starts a worker.
+
+    Without one it forks them, and imports before what they are to have, *names* among that.
+    """
+    command = sys.argv[1:]
+    if not command:
+        from polyexec_process import _birth, _carry, _worker  # noqa: F401 - what every worker needs
     if names:
         from polyexec_process._preload import preload
 

@@ -17,29 +17,18 @@ if TYPE_CHECKING:
 MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.
 MAX_BYTES = 1 << 18
-#: Which part of a chunk's seconds the last ones take at least.
-_LEAST = 0.1
 
 
 class ChunkOutcome:
     """What a chunk's items came to, and the seconds that they took together.
 
     *values* has one for each item; *errors* has, by place, the exception of each that has none.
-    If *plain*, no value refers to anything else.
     """
 
-    def __init__(
-        self,
-        values: list[Any],
-        errors: dict[int, BaseException],
-        seconds: float,
-        *,
-        plain: bool = False,
-    ) -> None:
+    def __init__(self, values: list[Any], errors: dict[int, BaseException], seconds: float) -> None:
         self.values = values
         self.errors = errors
         self.seconds = seconds
-        self.plain = plain
 
     @property
     def weight(self) -> int:
@@ -47,30 +36,27 @@ class ChunkOutcome:
         return weight_of(self.values[0]) if self.values else 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self.errors:
-            if are_plain(self.values):
-                return (_plain_outcome, (self.values, self.seconds))
-            if len(self.values) == 1:
-                return (ChunkOutcome, (self.values, {}, self.seconds))
+        if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
+            return (ChunkOutcome, (self.values, {}, self.seconds))
         values, errors = pack_items(self.values), pack_items(list(self.errors.values()))
         return (_restore_outcome, (values, list(self.errors), errors, self.seconds))
-
-
-def _plain_outcome(values: list[Any], seconds: float) -> ChunkOutcome:
-    return ChunkOutcome(values, {}, seconds, plain=True)
 
 
 def _restore_outcome(
     packed: PackedItems, places: list[int], packed_errors: PackedItems, seconds: float
 ) -> ChunkOutcome:
-    values, errors = _unpacked(packed)
-    for place, (error, failure) in zip(places, unpack_items(packed_errors), strict=True):
+    # In the thread that asks for them, which may be struck by Ctrl-C, and ask again.
+    values, errors = _unpacked(packed, interruptible=True)
+    failures = unpack_items(packed_errors, interruptible=True)
+    for place, (error, failure) in zip(places, failures, strict=True):
         errors[place] = failure or error
     return ChunkOutcome(values, errors, seconds)
 
 
-def _unpacked(packed: PackedItems) -> tuple[list[Any], dict[int, BaseException]]:
-    found = unpack_items(packed)
+def _unpacked(
+    packed: PackedItems, *, interruptible: bool = False
+) -> tuple[list[Any], dict[int, BaseException]]:
+    found = unpack_items(packed, interruptible=interruptible)
     errors = {place: error for place, (_, error) in enumerate(found) if error is not None}
     return [value for value, _ in found], errors
 
@@ -191,7 +177,7 @@ class AdaptiveSize:
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
     into a chunk than it has learned of before, or than a fraction of what is left, where that is
-    known; though no less than a tenth of those seconds, for a chunk costs about as much.
+    known.
     """
 
     def __init__(self, remaining: int, workers: int, seconds: float) -> None:
@@ -207,8 +193,7 @@ class AdaptiveSize:
         """How many items the next chunk shall have."""
         wanted = min(self._wanted, self._learned)
         if self._remaining > 0:
-            least = int(wanted * _LEAST)
-            wanted = min(wanted, max(self._remaining // self._share, least))
+            wanted = min(wanted, self._remaining // self._share)
         return max(wanted, 1)
 
     @property

@@ -88,6 +88,8 @@ class Feeder:
         self._pulling = threading.Lock()  # held while pulling, waited for by nobody
         self._lock = threading.RLock()  # guards what follows
         self._pending: OrderedDict[concurrent.futures.Future[Any], int] = OrderedDict()
+        #: Inputs that were pulled, and that Ctrl-C kept from being sent: the next chunk's first.
+        self._pulled: list[Any] = []
         self._unfinished = 0
         self._weight = 0
         self._unread = 0
@@ -122,18 +124,13 @@ class Feeder:
                 outer, here.feeding = here.feeding, self
                 submit = self._submit  # keeps the executor until `fed` has returned
                 try:
-                    with Interruptible():
-                        self._pull_on()
+                    while self._wants_more():
+                        self._pull_next()
                 finally:
                     here.feeding = outer
                     self._pulling.release()
                     self._ledger.fed(self)
                     del submit
-
-    def _pull_on(self) -> None:
-        # By itself: what strikes as a loop begins again is caught by nothing in the same function.
-        while self._wants_more():
-            self._pull_next()
 
     def cancel(self) -> None:
         """Pull no more, and cancel what has not started."""
@@ -207,10 +204,11 @@ class Feeder:
             self._exhaust()
 
     def _pull_chunk(self, size: int) -> None:
-        items: list[Any] = []
+        items = self._pulled
         assert self._inputs is not None
         try:
-            items.extend(itertools.islice(self._inputs, size))
+            with Interruptible():
+                items.extend(itertools.islice(self._inputs, max(size - len(items), 0)))
         except Exception:
             # What came before the error runs, as it would with chunks of one.
             if items and not self._whole_chunks:
@@ -218,6 +216,7 @@ class Feeder:
             raise
         if items:
             self._send(items)
+            self._pulled = []
         else:
             self._exhaust()
 
@@ -243,6 +242,7 @@ class Feeder:
     def _exhaust(self) -> None:
         # The executor is not kept alive by results that are yet to be read.
         self._inputs = self._submit = self._crowded = None
+        self._pulled = []
         self.ended.put(None)
 
     def _cancel_pending(self) -> None:
@@ -267,7 +267,7 @@ class Feeder:
         with self._lock:
             self._unfinished -= 1
             pending = future in self._pending
-        if not self._plain and not future.cancelled() and future.exception() is None:
+        if not self._plain and not future.cancelled() and _error_of(future) is None:
             outcome: ChunkOutcome = future.result()
             weight = max(self._weight, outcome.weight)
             self._sizes.learn(len(outcome.values), outcome.seconds, weight)
@@ -280,12 +280,9 @@ class Feeder:
 
     def take(self, future: concurrent.futures.Future[Any]) -> ChunkOutcome:
         """Remove *future*, which has ended, and return what its items came to."""
+        error = _error_of(future)
         with self._lock:
             items = self._pending.pop(future)
-        try:
-            error = future.exception(0)
-        except CancelledError as cancelled:
-            error = cancelled
         if error is not None:
             return ChunkOutcome([None] * items, dict.fromkeys(range(items), error), 0.0)
         if self._plain:
@@ -309,3 +306,12 @@ class Feeder:
         self.error = None
         with self._lock:
             self._pending.clear()
+
+
+def _error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
+    """Return what kept *future*, which has ended, from having a result."""
+    try:
+        with Interruptible(at_once=False):  # its result may be unpickled by the user's code
+            return future.exception(0)
+    except CancelledError as cancelled:
+        return cancelled

@@ -9,10 +9,8 @@ the other workers.
 
 from __future__ import annotations
 
-import itertools
 import operator
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import MAX_UNREAD, Feeder
 from polyexec.arguments import need_callable, positive
-from polyexec.interrupts import Interruptible, Uninterrupted
+from polyexec.interrupts import Uninterrupted
 from polyexec.waiting import acquire, wait_in_slices
 
 if TYPE_CHECKING:
@@ -39,10 +37,6 @@ T = TypeVar("T")
 AHEAD: Final = 2048
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
-#: From how many plain values on a chunk's are read from their list, which keeps them to its end.
-_MANY: Final = 64
-#: Whether threads that read from one iterator of a list never get the same value.
-_IS_LOCKED: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Outcome(NamedTuple):
@@ -72,8 +66,7 @@ class MapIterator(Generic[T]):
         self._reading = threading.Lock()  # held by the one thread that reads
         self._reader: int | None = None
         self._outcomes: deque[Outcome] = deque()
-        #: Values that come before those outcomes, and need no more looking after; the list's first.
-        self._listed: Iterator[T] = iter(())
+        #: Values that come before those outcomes, and need no more looking after.
         self._values: deque[T] = deque()
         self._input_error: BaseException | None = None
 
@@ -81,63 +74,58 @@ class MapIterator(Generic[T]):
     _started = False
 
     def __iter__(self) -> Iterator[T]:
-        # Our own `__next__` takes longer than a tiny item. However many of these there are, and
-        # calls of `__next__` in between, each value is had once: all take them from the same place.
-        return itertools.chain.from_iterable(_Runs(self))
+        return self
 
     def __next__(self) -> T:
-        for value in self._listed:
-            return value
+        while True:
+            # Nothing comes behind this, for where Ctrl-C strikes there the value is lost.
+            try:
+                return self._values.popleft()
+            except IndexError:
+                pass
+            try:
+                self._fill()
+            except BaseException:
+                self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
+                raise
+
+    def _fill(self) -> None:
+        """Add values to those that there are, one at least, or raise what comes instead."""
         try:
-            return self._values.popleft()
-        except IndexError:
-            pass
-        try:
-            while True:
-                for value in self._next_run():
-                    return value  # else another thread has taken the last one
+            outcome = self._await()
+            if outcome is not None:
+                self._values.append(self._deliver(outcome))
         finally:
+            outcome = None
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _next_run(self) -> Iterator[T]:
-        """Return an iterator over the next results that are there; blocks for one.
-
-        What it does not get to remains to be read.
-        """
-        if operator.length_hint(self._listed):
-            return self._listed
-        if self._values:
-            return _taken(self._values)
+    def _await(self) -> Outcome | None:
+        """Return the next outcome, None if there are values; blocks for either."""
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
-        if self._deadline is None:
-            with self._reading:
-                outcome = self._read_as(me)
-        else:
-            with Uninterrupted():
-                left = max(self._deadline - time.monotonic(), 0)
-                if not wait_in_slices(partial(acquire, self._reading), left):
-                    raise self._timeout_error
-                try:
-                    with Interruptible():
-                        outcome = self._read_as(me)
-                finally:
-                    self._reading.release()
-        if outcome is None:
-            return self._listed if operator.length_hint(self._listed) else _taken(self._values)
+        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
+        outcome: Outcome | None = None
         try:
-            return iter((self._deliver(outcome),))
-        finally:
-            del outcome
-            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
+            # An end that was taken from the queue, and not noted, would be waited for for ever.
+            with Uninterrupted():
+                outcome = self._read_as(me, left)
+        except BaseException:
+            if outcome is not None:  # Ctrl-C, which was put off until now
+                self._outcomes.appendleft(outcome)
+                self._feeder.read(-1)
+            raise
+        return outcome
 
-    def _read_as(self, reader: int) -> Outcome | None:
+    def _read_as(self, reader: int, timeout: float | None) -> Outcome | None:
+        if not wait_in_slices(partial(acquire, self._reading), timeout):
+            raise self._timeout_error
         try:
             self._reader = reader
             return self._read()
         finally:
             self._reader = None
+            self._reading.release()
 
     def __enter__(self) -> MapIterator[T]:
         return self
@@ -148,7 +136,7 @@ class MapIterator(Generic[T]):
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
-            self._drop_values()
+            self._values.clear()
             self._feeder.forget()
         else:
             self._feeder.drain()
@@ -161,7 +149,6 @@ class MapIterator(Generic[T]):
                 raise feeder.failure
 
     def _read(self) -> Outcome | None:
-        """Return the next outcome, None if there are values; blocks for either."""
         self._started = True
         feeder = self._feeder
         while True:
@@ -169,11 +156,15 @@ class MapIterator(Generic[T]):
                 while not feeder.ended.empty():
                     self._note_end(feeder.ended.get_nowait())
             feeder.pull()
-            if not self._has_no_value():
+            if self._values:
                 return None
             if self._outcomes:
+                outcome = self._outcomes.popleft()
                 feeder.read(1)
-                return self._outcomes.popleft()
+                if outcome.error is not None:
+                    return outcome
+                self._values.append(outcome.value)
+                return None
             head = feeder.head()
             if head is not None and head.done():
                 self._note(feeder.take(head))
@@ -197,19 +188,7 @@ class MapIterator(Generic[T]):
             self._outcomes.extend(Outcome(value, errors.get(place)) for place, value in places)
         else:
             self._feeder.read(len(values))
-            if outcome.plain and len(values) >= _MANY and _IS_LOCKED and self._has_no_value():
-                self._listed = iter(values)
-            else:
-                self._values.extend(values)
-
-    def _has_no_value(self) -> bool:
-        return not self._values and not operator.length_hint(self._listed)
-
-    def _drop_values(self) -> None:
-        # Those that iterate over them shall come to the end as well.
-        for _ in self._listed:
-            pass
-        self._values.clear()
+            self._values.extend(values)
 
     def _wait(self) -> None:
         """Wait until something ends."""
@@ -251,30 +230,8 @@ class MapIterator(Generic[T]):
     def _failed(self) -> None:
         """End the iterator, for an error is about to be raised."""
         self._outcomes.clear()
-        self._drop_values()
+        self._values.clear()
         self._feeder.forget()
-
-
-class _Runs(Generic[T]):
-    """The results of a map, as many at a time as are there."""
-
-    __slots__ = ("_results",)
-
-    def __init__(self, results: MapIterator[T]) -> None:
-        self._results = results
-
-    def __iter__(self) -> Iterator[Iterator[T]]:
-        return self
-
-    def __next__(self) -> Iterator[T]:
-        return self._results._next_run()
-
-
-def _taken(values: deque[T]) -> Iterator[T]:
-    """Take the *values* one by one, which several may do at once, and keep none of them."""
-    with suppress(IndexError):
-        while True:
-            yield values.popleft()
 
 
 def submit_map(

@@ -146,7 +146,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
             self._become_ready()
 
 
-class IMapIterator(MapIterator[Any], _StandardIterator):
+class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  # both iterate
     """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
 
     _timeout_error = multiprocessing.TimeoutError
@@ -161,9 +161,6 @@ class IMapIterator(MapIterator[Any], _StandardIterator):
             self.unread = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
         return super().__next__()
-
-    def __iter__(self) -> IMapIterator:
-        return self  # an error is not the end of it
 
     def __next__(self, timeout: float | None = None) -> Any:
         return self.next(timeout)

@@ -141,6 +141,32 @@ def test_an_executor_goes_on_after_ctrl_c(method: str, act: Act, bound: int | No
                 time.sleep(0.0005)
 
 
+@pytest.mark.parametrize("options", [{}, {"chunksize": 2, "ordered": False}, {"buffersize": 3}])
+def test_ctrl_c_costs_a_map_no_more_than_the_result_that_is_handed_over(
+    options: dict[str, Any],
+) -> None:
+    inputs = [[number] for number in range(6)]  # not plain, so that there is much to unpickle
+    got: list[list[int]] = []
+
+    def read(results: Any) -> None:
+        for result in results:
+            got.append(result)  # noqa: PERF402 - what came before Ctrl-C counts
+
+    with polyexec.get_context("fork").Executor(2) as executor:
+        for place in itertools.count(1):
+            got.clear()
+            results = executor.map(sorted, inputs, **options)
+            struck = struck_at(place, partial(read, results))
+            reader = threading.Thread(target=read, args=(results,), daemon=True)
+            reader.start()
+            reader.join(PATIENCE)
+            assert not reader.is_alive(), f"it hangs since Ctrl-C at {struck}"
+            lost = len(inputs) - len(got)
+            assert lost <= (struck is not None), f"lost since Ctrl-C at {struck}"
+            if struck is None:
+                break
+
+
 def test_a_condition_variable_is_as_it_was_wherever_ctrl_c_strikes() -> None:
     changed = Condition()
     woken = threading.Semaphore(0)

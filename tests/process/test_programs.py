@@ -144,3 +144,33 @@ def test_a_neighbour_with_the_name_of_what_python_has_loaded_is_not_run(
     (program.folder / f"{module}.py").write_text("raise SystemExit('run')", encoding="utf-8")
     done = program.run(sys.executable, program.write(NEIGHBOURED))
     assert (done.stdout, done.stderr) == ("1 False\n", "")
+
+
+CROWDED = """
+import os
+import sys
+import polyexec
+
+if __name__ == "__main__":
+    os.chdir("elsewhere")
+    os.environ["PYTHONPATH"] = os.getcwd()
+    sys.path += [f"{os.getcwd()}/{number}" for number in range(100_000 // len(os.getcwd()))]
+    context = polyexec.get_context(METHOD)
+    if METHOD == "spawn":
+        context.set_forkserver_preload(["struct"])
+    with context.Executor(1) as executor:
+        print(executor.submit(abs, -1).result())
+"""
+
+
+def test_what_starts_workers_runs_nothing_but_the_standard_library(
+    program: Runner, method: str
+) -> None:
+    if method not in ("spawn", "fork"):
+        pytest.skip("it looks for a site, as the program does")
+    path = program.write(CROWDED)
+    elsewhere = program.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "struct.py").write_text("raise SystemExit('run')", encoding="utf-8")
+    done = program.run(sys.executable, path)
+    assert (done.stdout, done.stderr) == ("1\n", "")

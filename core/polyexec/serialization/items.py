@@ -50,18 +50,28 @@ def pack_items(values: Sequence[Any]) -> PackedItems:
     return PackedItems(plain=False, items=items, errors=errors)
 
 
-def unpack_items(packed: PackedItems) -> list[tuple[Any, BaseException | None]]:
-    """Return each value, or what kept it from being pickled or unpickled."""
+def unpack_items(
+    packed: PackedItems, *, interruptible: bool = False
+) -> list[tuple[Any, BaseException | None]]:
+    """Return each value, or what kept it from being pickled or unpickled.
+
+    If *interruptible*, KeyboardInterrupt is nobody's outcome, but raised.
+    """
     if packed.plain:
         return [(item, None) for item in packed.items]
-    return [_unpack(packed, place) for place in range(len(packed.items))]
+    through = KeyboardInterrupt if interruptible else ()
+    return [_unpack(packed, place, through) for place in range(len(packed.items))]
 
 
-def _unpack(packed: PackedItems, place: int) -> tuple[Any, BaseException | None]:
+def _unpack(
+    packed: PackedItems, place: int, through: type[BaseException] | tuple[()]
+) -> tuple[Any, BaseException | None]:
     if place in packed.errors:
         return None, loads_exception(packed.errors[place])
     try:
         return loads(packed.items[place]), None
+    except through:
+        raise
     except BaseException as error:  # noqa: BLE001 - the user's code; this one item's outcome
         return None, error
 

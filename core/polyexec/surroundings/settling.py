@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Surroundings"]
 
+_PLAIN = (int, str, type(None))
+
 
 # Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that.
 class Surroundings(NamedTuple):
@@ -27,7 +29,7 @@ class Surroundings(NamedTuple):
 
     levels: dict[str, int]
     disabled: int = 0
-    filters: list[tuple[bytes, bytes]] | None = None
+    filters: list[bytes] | None = None
     #: Whether multiprocessing's logger writes to stderr, and its level.
     multiprocessing: tuple[bool, int | None] = (False, None)
 
@@ -65,26 +67,28 @@ class Surroundings(NamedTuple):
             if own_level is not None:
                 multiprocessing.util.get_logger().setLevel(own_level)
 
-    def _set_filters(self, packed: list[tuple[bytes, bytes]]) -> None:
+    def _set_filters(self, packed: list[bytes]) -> None:
         filters = []
-        for category, rest in packed:
+        for each in packed:
             try:
-                action, message, *where = loads(rest)
-                filters.append((action, message, loads(category), *where))
+                filters.append(loads(each))
             except Exception:  # noqa: BLE001, S112 - of a module that is not here, so of no use
                 continue
         warnings.resetwarnings()
         warnings.filters[:] = filters  # type: ignore[index]  # a list, though typed as a Sequence
 
 
-def _dumps_filters() -> list[tuple[bytes, bytes]]:
+def _dumps_filters() -> list[bytes]:
     """Return the warning filters, but for those whose category can't be pickled."""
     packed = []
     for each in warnings.filters:
         try:
-            action, message, category, *where = each
-            # Apart, for the name of the main module among the rest is no reason for cloudpickle.
-            packed.append((dumps(category), pickle.dumps((action, message, *where))))
+            # The name of the main module is in one of Python's own: no reason for cloudpickle.
+            packed.append((pickle.dumps if all(map(_is_plain, each)) else dumps)(each))
         except Exception:  # noqa: BLE001, S112 - the user's class
             continue
     return packed
+
+
+def _is_plain(part: Any) -> bool:
+    return type(part) in _PLAIN or (isinstance(part, type) and part.__module__ == "builtins")
