@@ -311,7 +311,9 @@ class Feeder:
 def _error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
     """Return what kept *future*, which has ended, from having a result."""
     try:
-        with Interruptible(at_once=False):  # its result may be unpickled by the user's code
+        if getattr(future, "_load", None) is None:
+            return future.exception(0)
+        with Interruptible(at_once=False):  # the user's code may be run to unpickle its result
             return future.exception(0)
     except CancelledError as cancelled:
         return cancelled

@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 #: How many inputs for each worker may be pulled before a result is read.
 AHEAD: Final = 2048
+#: How many outcomes are taken at a time, where they are there.
+_AT_ONCE: Final = 64
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
 
@@ -118,7 +120,10 @@ class MapIterator(Generic[T]):
         return outcome
 
     def _read_as(self, reader: int, timeout: float | None) -> Outcome | None:
-        if not wait_in_slices(partial(acquire, self._reading), timeout):
+        if not (
+            self._reading.acquire(blocking=False)
+            or wait_in_slices(partial(acquire, self._reading), timeout)
+        ):
             raise self._timeout_error
         try:
             self._reader = reader
@@ -167,12 +172,21 @@ class MapIterator(Generic[T]):
                 return None
             head = feeder.head()
             if head is not None and head.done():
-                self._note(feeder.take(head))
+                self._take_from(head)
             elif feeder.finished:
                 self._input_error, feeder.error = feeder.error, None
                 return Outcome(None, self._input_error or _END)
             else:
                 self._wait()
+
+    def _take_from(self, head: concurrent.futures.Future[Any]) -> None:
+        """Take the outcome of *head*, and of those behind it that are there, some at a time."""
+        feeder, left = self._feeder, _AT_ONCE
+        following: concurrent.futures.Future[Any] | None = head
+        while following is not None and following.done() and left and not self._outcomes:
+            self._note(feeder.take(following))
+            following = feeder.head()
+            left -= 1
 
     def _note_end(self, future: concurrent.futures.Future[Any] | None) -> None:
         if future is None:  # the inputs ended, as `_read` will see
