@@ -135,8 +135,11 @@ class ThreadPopen:
             self.returncode = code
             with _living_lock:
                 _living.discard(self)
-            self._ended.set()
-            self._signal_end()
+            with self._lock:
+                try:
+                    self._signal_end()  # first: who has joined finds the sentinel ready
+                finally:
+                    self._ended.set()
 
 
 class ThreadProcess(multiprocessing.process.BaseProcess):

@@ -8,10 +8,11 @@ that one sees what is asked of it before it pulls the next.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import queue
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items
 from polyexec._current import here
 from polyexec.future import Future
 from polyexec.interrupts import Interruptible, Uninterrupted
+from polyexec.waiting import acquire
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -34,12 +36,47 @@ class _DroppedError(CancelledError):
     """Stands for inputs that were never pulled, for the map was cancelled."""
 
 
+class Ends:
+    """Futures that ended, in that order, and None for the end of the inputs.
+
+    To wait takes none of them, so Ctrl-C costs none. One thread at a time waits and takes.
+    """
+
+    def __init__(self) -> None:
+        self._ends: deque[concurrent.futures.Future[Any] | None] = deque()
+        self._news = threading.Lock()
+        self._news.acquire()
+
+    def put(self, future: concurrent.futures.Future[Any] | None) -> None:
+        """Add one, from any thread."""
+        self._ends.append(future)
+        # It is free already where nobody has waited since the last one.
+        with contextlib.suppress(RuntimeError):
+            self._news.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return whether there is one; waits *timeout* seconds for that, for ever if None."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._ends:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            if not acquire(self._news, left):
+                break
+        return bool(self._ends)
+
+    def __bool__(self) -> bool:
+        return bool(self._ends)
+
+    def take(self) -> concurrent.futures.Future[Any] | None:
+        """Remove and return the oldest; raises IndexError if there is none."""
+        return self._ends.popleft()
+
+
 class _Report:
-    """Puts a future that ended into a queue; tells nobody else and keeps nothing alive."""
+    """Tells of a future that ended; tells nobody else and keeps nothing alive."""
 
     __slots__ = ("add_cancelled", "add_exception", "add_result")
 
-    def __init__(self, ended: queue.SimpleQueue[Any]) -> None:
+    def __init__(self, ended: Ends) -> None:
         self.add_cancelled = self.add_exception = self.add_result = ended.put
 
 
@@ -70,6 +107,8 @@ class Feeder:
         whole_chunks: bool = False,
     ) -> None:
         self._submit: Callable[..., concurrent.futures.Future[Any]] | None = submit
+        # A subclass may have a `submit` of its own.
+        self._is_ours = getattr(submit, "__module__", "").startswith("polyexec.")
         fixed = sizes.size if isinstance(sizes, FixedSize) else None
         plain = fixed == 1  # no chunk around an item
         self._fn = fn if plain else Chunk(fn)
@@ -88,7 +127,7 @@ class Feeder:
         self._pulling = threading.Lock()  # held while pulling, waited for by nobody
         self._lock = threading.RLock()  # guards what follows
         self._pending: OrderedDict[concurrent.futures.Future[Any], int] = OrderedDict()
-        #: Inputs that were pulled, and that Ctrl-C kept from being sent: the next chunk's first.
+        #: What was pulled, and not sent because Ctrl-C struck: the first of the next chunk.
         self._pulled: list[Any] = []
         self._unfinished = 0
         self._weight = 0
@@ -97,8 +136,8 @@ class Feeder:
         self._everything = self._cancelled = False
         #: Whether the reader waits, so that the other workers must be kept busy meanwhile.
         self.reader_waits = False
-        #: Futures that ended; None for the end of the inputs, which the reader may wait for, too.
-        self.ended: queue.SimpleQueue[concurrent.futures.Future[Any] | None] = queue.SimpleQueue()
+        #: None among them is the end of the inputs, which the reader may wait for, too.
+        self.ended: Ends = Ends()
         self._report = _Report(self.ended)
         self.error: Exception | None = None
         ledger.add_map(self)
@@ -124,13 +163,18 @@ class Feeder:
                 outer, here.feeding = here.feeding, self
                 submit = self._submit  # keeps the executor until `fed` has returned
                 try:
-                    while self._wants_more():
-                        self._pull_next()
+                    with Interruptible():
+                        self._pull_on()
                 finally:
                     here.feeding = outer
                     self._pulling.release()
                     self._ledger.fed(self)
                     del submit
+
+    def _pull_on(self) -> None:
+        # By itself: what strikes as a loop begins again is caught by nothing in the same function.
+        while self._wants_more():
+            self._pull_next()
 
     def cancel(self) -> None:
         """Pull no more, and cancel what has not started."""
@@ -207,8 +251,7 @@ class Feeder:
         items = self._pulled
         assert self._inputs is not None
         try:
-            with Interruptible():
-                items.extend(itertools.islice(self._inputs, max(size - len(items), 0)))
+            items.extend(itertools.islice(self._inputs, max(size - len(items), 0)))
         except Exception:
             # What came before the error runs, as it would with chunks of one.
             if items and not self._whole_chunks:
@@ -216,28 +259,36 @@ class Feeder:
             raise
         if items:
             self._send(items)
-            self._pulled = []
         else:
             self._exhaust()
 
     def _send(self, items: list[Any]) -> None:
         assert self._submit is not None
-        if self._plain:
-            args = items if self._single else items[0]
-            future = self._submit(self._fn, *args)
-        else:
-            chunk = Items(items, single=self._single)
-            self._weight = chunk.weight
-            future = self._submit(self._fn, chunk)
-        with self._lock:
-            self._unfinished += 1
-            self._unread += len(items)
-            self._pending[future] = len(items)
-        self._sizes.sent(len(items))
-        if isinstance(future, Future):
-            future._watch(self._report)
-        else:
-            future.add_done_callback(self.ended.put)
+        with Uninterrupted():  # one that is counted, and never reported, is waited for for ever
+            if self._plain:
+                future = self._submitted(*(items if self._single else items[0]))
+            else:
+                chunk = Items(items, single=self._single)
+                self._weight = chunk.weight
+                future = self._submitted(chunk)
+            self._pulled = []
+            with self._lock:
+                self._unfinished += 1
+                self._unread += len(items)
+                self._pending[future] = len(items)
+            self._sizes.sent(len(items))
+            if isinstance(future, Future):
+                future._watch(self._report)
+            else:
+                future.add_done_callback(self.ended.put)
+
+    def _submitted(self, *args: Any) -> concurrent.futures.Future[Any]:
+        assert self._submit is not None
+        if self._is_ours:  # Ctrl-C strikes it where it waits, and where it runs the user's code
+            return self._submit(self._fn, *args)
+        self._pulled = []  # it may have sent them when Ctrl-C strikes it
+        with Interruptible():
+            return self._submit(self._fn, *args)
 
     def _exhaust(self) -> None:
         # The executor is not kept alive by results that are yet to be read.
@@ -253,36 +304,38 @@ class Feeder:
 
     # -- futures to outcomes -----------------------------------------------------------------------
 
-    def next_end(
-        self, timeout: float | None
-    ) -> tuple[concurrent.futures.Future[Any] | None] | None:
-        """Wait for what comes out of `ended`; None if that takes *timeout* seconds."""
-        try:
-            return (self.ended.get(timeout=timeout),)
-        except queue.Empty:
-            return None
-
-    def note_end(self, future: concurrent.futures.Future[Any]) -> bool:
-        """Take note that *future* has ended; return whether it is yet to be taken."""
+    def note_end(self) -> None:
+        """Take note that one more has ended."""
         with self._lock:
             self._unfinished -= 1
-            pending = future in self._pending
-        if not self._plain and not future.cancelled() and _error_of(future) is None:
+
+    def learn(self, future: concurrent.futures.Future[Any]) -> bool:
+        """Learn from *future*, which has ended; return whether it is yet to be taken.
+
+        The user's code may be run to unpickle its result.
+        """
+        if not self._plain and error_of(future) is None:
             outcome: ChunkOutcome = future.result()
             weight = max(self._weight, outcome.weight)
             self._sizes.learn(len(outcome.values), outcome.seconds, weight)
-        return pending
+        with self._lock:
+            return future in self._pending
 
     def head(self) -> concurrent.futures.Future[Any] | None:
         """Return the future of the first input not yet taken, None if there is none."""
         with self._lock:
             return next(iter(self._pending), None)
 
-    def take(self, future: concurrent.futures.Future[Any]) -> ChunkOutcome:
-        """Remove *future*, which has ended, and return what its items came to."""
-        error = _error_of(future)
+    def take(self, future: concurrent.futures.Future[Any]) -> ChunkOutcome | None:
+        """Remove *future*, which has ended, and return what its items came to.
+
+        None if it was forgotten meanwhile. Its result had better be unpickled already.
+        """
+        error = error_of(future)
         with self._lock:
-            items = self._pending.pop(future)
+            items = self._pending.pop(future, None)
+        if items is None:
+            return None
         if error is not None:
             return ChunkOutcome([None] * items, dict.fromkeys(range(items), error), 0.0)
         if self._plain:
@@ -308,12 +361,9 @@ class Feeder:
             self._pending.clear()
 
 
-def _error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
+def error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
     """Return what kept *future*, which has ended, from having a result."""
     try:
-        if getattr(future, "_load", None) is None:
-            return future.exception(0)
-        with Interruptible(at_once=False):  # the user's code may be run to unpickle its result
-            return future.exception(0)
+        return future.exception(0)
     except CancelledError as cancelled:
         return cancelled

@@ -10,7 +10,6 @@ the other workers.
 from __future__ import annotations
 
 import operator
-import queue
 import threading
 import time
 from collections import deque
@@ -20,9 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
-from polyexec._feeder import MAX_UNREAD, Feeder
+from polyexec._feeder import MAX_UNREAD, Feeder, error_of
 from polyexec.arguments import need_callable, positive
-from polyexec.interrupts import Uninterrupted
+from polyexec.interrupts import Interruptible, Uninterrupted
 from polyexec.waiting import acquire, wait_in_slices
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ T = TypeVar("T")
 
 #: How many inputs for each worker may be pulled before a result is read.
 AHEAD: Final = 2048
-#: How many outcomes are taken at a time, where they are there.
-_AT_ONCE: Final = 64
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
 
@@ -70,6 +67,8 @@ class MapIterator(Generic[T]):
         self._outcomes: deque[Outcome] = deque()
         #: Values that come before those outcomes, and need no more looking after.
         self._values: deque[T] = deque()
+        #: Futures that ended, and of which that is all that has been seen.
+        self._ended: deque[concurrent.futures.Future[Any]] = deque()
         self._input_error: BaseException | None = None
 
     #: Whether a result was asked for.
@@ -79,58 +78,47 @@ class MapIterator(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        while True:
-            # Nothing comes behind this, for where Ctrl-C strikes there the value is lost.
-            try:
-                return self._values.popleft()
-            except IndexError:
-                pass
-            try:
-                self._fill()
-            except BaseException:
-                self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
-                raise
-
-    def _fill(self) -> None:
-        """Add values to those that there are, one at least, or raise what comes instead."""
         try:
-            outcome = self._await()
-            if outcome is not None:
-                self._values.append(self._deliver(outcome))
+            return self._values.popleft()
+        except IndexError:
+            pass
+        try:
+            return self._next()
         finally:
-            outcome = None
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _await(self) -> Outcome | None:
-        """Return the next outcome, None if there are values; blocks for either."""
+    def _next(self) -> T:
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
-        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
-        outcome: Outcome | None = None
-        try:
-            # An end that was taken from the queue, and not noted, would be waited for for ever.
+        if self._deadline is None:
+            with self._reading:
+                outcome = self._read_as(me)
+        else:
             with Uninterrupted():
-                outcome = self._read_as(me, left)
-        except BaseException:
-            if outcome is not None:  # Ctrl-C, which was put off until now
-                self._outcomes.appendleft(outcome)
-                self._feeder.read(-1)
-            raise
-        return outcome
+                left = max(self._deadline - time.monotonic(), 0)
+                if not wait_in_slices(partial(acquire, self._reading), left):
+                    raise self._timeout_error
+                try:
+                    with Interruptible():
+                        outcome = self._read_as(me)
+                finally:
+                    self._reading.release()
+        try:
+            if outcome.error is None:
+                return outcome.value  # type: ignore[no-any-return]
+            with Uninterrupted():  # it ends by the error, or is not over
+                return self._deliver(outcome.error)
+        finally:
+            del outcome
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _read_as(self, reader: int, timeout: float | None) -> Outcome | None:
-        if not (
-            self._reading.acquire(blocking=False)
-            or wait_in_slices(partial(acquire, self._reading), timeout)
-        ):
-            raise self._timeout_error
+    def _read_as(self, reader: int) -> Outcome:
         try:
             self._reader = reader
             return self._read()
         finally:
             self._reader = None
-            self._reading.release()
 
     def __enter__(self) -> MapIterator[T]:
         return self
@@ -153,46 +141,50 @@ class MapIterator(Generic[T]):
             if feeder.failure is not None:
                 raise feeder.failure
 
-    def _read(self) -> Outcome | None:
+    def _read(self) -> Outcome:
+        """Return the next outcome; blocks for it."""
         self._started = True
         feeder = self._feeder
         while True:
-            with suppress(queue.Empty):
-                while not feeder.ended.empty():
-                    self._note_end(feeder.ended.get_nowait())
+            self._see_to_ends()
             feeder.pull()
-            if self._values:
-                return None
+            with suppress(IndexError):  # another thread may take the last one
+                return Outcome(self._values.popleft())
             if self._outcomes:
-                outcome = self._outcomes.popleft()
                 feeder.read(1)
-                if outcome.error is not None:
-                    return outcome
-                self._values.append(outcome.value)
-                return None
+                return self._outcomes.popleft()
             head = feeder.head()
             if head is not None and head.done():
-                self._take_from(head)
+                self._take(head)
             elif feeder.finished:
                 self._input_error, feeder.error = feeder.error, None
                 return Outcome(None, self._input_error or _END)
             else:
                 self._wait()
 
-    def _take_from(self, head: concurrent.futures.Future[Any]) -> None:
-        """Take the outcome of *head*, and of those behind it that are there, some at a time."""
-        feeder, left = self._feeder, _AT_ONCE
-        following: concurrent.futures.Future[Any] | None = head
-        while following is not None and following.done() and left and not self._outcomes:
-            self._note(feeder.take(following))
-            following = feeder.head()
-            left -= 1
+    def _see_to_ends(self) -> None:
+        """See to all that has ended."""
+        feeder = self._feeder
+        if feeder.ended:
+            with Uninterrupted():  # one that was taken, and not noted, would be waited for for ever
+                while feeder.ended:
+                    future = feeder.ended.take()
+                    if future is not None:  # the inputs ended, as `_read` will see
+                        feeder.note_end()
+                        self._ended.append(future)
+        # Where Ctrl-C strikes in here, the first is seen to again.
+        while self._ended:
+            if feeder.learn(self._ended[0]) and not self._ordered:
+                self._take(self._ended[0])
+            self._ended.popleft()
 
-    def _note_end(self, future: concurrent.futures.Future[Any] | None) -> None:
-        if future is None:  # the inputs ended, as `_read` will see
-            return
-        if self._feeder.note_end(future) and not self._ordered:
-            self._note(self._feeder.take(future))
+    def _take(self, future: concurrent.futures.Future[Any]) -> None:
+        """Keep the outcome of *future*, which has ended, until it is read."""
+        error_of(future)  # by the user's code perhaps, which Ctrl-C may strike
+        with Uninterrupted():
+            outcome = self._feeder.take(future)
+            if outcome is not None:
+                self._note(outcome)
 
     def _note(self, outcome: ChunkOutcome) -> None:
         """Keep the outcome of a chunk until it is read."""
@@ -213,19 +205,14 @@ class MapIterator(Generic[T]):
         feeder.reader_waits = True
         try:
             feeder.pull()
-            ended = wait_in_slices(feeder.next_end, remaining)
+            ended = wait_in_slices(feeder.ended.wait, remaining)
         finally:
             feeder.reader_waits = False
         if not ended:
             self._failed()
             raise self._timeout_error
-        self._note_end(*ended)
 
-    def _deliver(self, outcome: Outcome) -> T:
-        error = outcome.error
-        if error is None:
-            result: T = outcome.value
-            return result
+    def _deliver(self, error: BaseException) -> T:
         if error is _END:
             raise StopIteration
         if self._return_exceptions and error is not self._input_error:
@@ -238,7 +225,7 @@ class MapIterator(Generic[T]):
             raise error
         finally:
             # The traceback of what is raised must not keep this iterator alive in a cycle.
-            del error, outcome
+            del error
             self = None  # type: ignore[assignment]  # noqa: PLW0642
 
     def _failed(self) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import textwrap
 import threading
+import time
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pytest
 import polyexec
 from core.fakes import PATIENCE, THREAD, ends, python, run
 from polyexec import capabilities
+from polyexec_thread._process import ThreadPopen
 
 if TYPE_CHECKING:
     import queue
@@ -207,6 +209,24 @@ def test_the_sentinel_becomes_ready_when_the_process_ends(ctx: Any, gate: thread
     gate.set()
     processes[0].join(PATIENCE)
     assert set(multiprocessing.connection.wait(sentinels, PATIENCE)) == set(sentinels)
+
+
+def test_who_has_joined_finds_the_sentinel_ready(
+    ctx: Any, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_end = ThreadPopen._signal_end
+
+    def late(popen: ThreadPopen) -> None:
+        time.sleep(0.05)
+        signal_end(popen)
+
+    monkeypatch.setattr(ThreadPopen, "_signal_end", late)
+    process = ctx.Process(target=gate.wait, args=(PATIENCE,))
+    process.start()
+    sentinel = process.sentinel
+    gate.set()
+    process.join(PATIENCE)
+    assert multiprocessing.connection.wait([sentinel], 0) == [sentinel]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

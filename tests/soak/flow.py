@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from soak.chores import same
-from soak.kinds import KINDS, PATIENCE, Kind, caller, checked
+from soak.kinds import KINDS, PATIENCE, Kind, Stopped, caller, checked
 
 if TYPE_CHECKING:
     from polyexec import Context, Executor, Future
@@ -44,7 +44,10 @@ class Submitter(threading.Thread):
                 future.add_done_callback(caller(self._ledger, number))
                 waiting.append((kind, future, number))
             self._settle(waiting, down_to=WINDOW)
-        self._settle(waiting, down_to=0)
+        # Those that run until they are stopped first: where nobody kills workers any more, they
+        # might keep all of them from a task that lost its own, and is waited for before.
+        first = sorted(waiting, key=lambda each: not isinstance(each[0], Stopped))
+        self._settle(deque(first), down_to=0)
 
     def _settle(self, waiting: deque[tuple[Kind, Future[Any], int]], down_to: int) -> None:
         while len(waiting) > down_to:

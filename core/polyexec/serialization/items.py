@@ -6,6 +6,7 @@ memo, and would be lost as a whole. Plain values have neither problem and ride t
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
@@ -55,11 +56,12 @@ def unpack_items(
 ) -> list[tuple[Any, BaseException | None]]:
     """Return each value, or what kept it from being pickled or unpickled.
 
-    If *interruptible*, KeyboardInterrupt is nobody's outcome, but raised.
+    If *interruptible*, what Ctrl-C may have raised is nobody's outcome, but raised.
     """
     if packed.plain:
         return [(item, None) for item in packed.items]
-    through = KeyboardInterrupt if interruptible else ()
+    struck = interruptible and threading.current_thread() is threading.main_thread()
+    through = KeyboardInterrupt if struck else ()
     return [_unpack(packed, place, through) for place in range(len(packed.items))]
 
 
