@@ -294,7 +294,8 @@ class Feeder:
         # The executor is not kept alive by results that are yet to be read.
         self._inputs = self._submit = self._crowded = None
         self._pulled = []
-        self.ended.put(None)
+        with Uninterrupted():  # another thread may wait for it
+            self.ended.put(None)
 
     def _cancel_pending(self) -> None:
         with self._lock:
