@@ -5,11 +5,7 @@ It imports nothing of what turns tasks into jobs: `submitting` has that.
 
 from polyexec_process._births import Births, interpreter_command
 from polyexec_process._client import Client, Engine, Lost
-from polyexec_process._nursery import (
-    adopt_orphans,
-    current_directory,
-    watch_process,
-)
+from polyexec_process._nursery import adopt_orphans, current_directory, watch_process
 from polyexec_process._parcels import PRIVATE, READONLY, SHARED, Blob, Parcel
 from polyexec_process._pool import LocalPool
 from polyexec_process._reactor import Host, Reactor

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items
 from polyexec._current import here
-from polyexec.future import Future
+from polyexec.future import Alarm, Future
 from polyexec.interrupts import Interruptible, Uninterrupted
-from polyexec.waiting import acquire
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -36,30 +35,30 @@ class _DroppedError(CancelledError):
     """Stands for inputs that were never pulled, for the map was cancelled."""
 
 
-class Ends:
+class Ends(Alarm):
     """Futures that ended, in that order, and None for the end of the inputs.
 
-    To wait takes none of them, so Ctrl-C costs none. One thread at a time waits and takes.
+    To wait takes none of them, so Ctrl-C costs none. One thread at a time waits and takes. It tells
+    nobody else of them, and keeps nothing alive.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._ends: deque[concurrent.futures.Future[Any] | None] = deque()
-        self._news = threading.Lock()
-        self._news.acquire()
 
-    def put(self, future: concurrent.futures.Future[Any] | None) -> None:
-        """Add one, from any thread."""
+    def add_result(self, future: Any, /) -> None:
+        """Add one; any thread may call."""
         self._ends.append(future)
-        # It is free already where nobody has waited since the last one.
+        # Free already where nobody has waited since the last one, or another thread was faster.
         with contextlib.suppress(RuntimeError):
-            self._news.release()
+            self._lock.release()
 
     def wait(self, timeout: float | None) -> bool:
         """Return whether there is one; waits *timeout* seconds for that, for ever if None."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ends:
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            if not acquire(self._news, left):
+            if not super().wait(left):
                 break
         return bool(self._ends)
 
@@ -69,15 +68,6 @@ class Ends:
     def take(self) -> concurrent.futures.Future[Any] | None:
         """Remove and return the oldest; raises IndexError if there is none."""
         return self._ends.popleft()
-
-
-class _Report:
-    """Tells of a future that ended; tells nobody else and keeps nothing alive."""
-
-    __slots__ = ("add_cancelled", "add_exception", "add_result")
-
-    def __init__(self, ended: Ends) -> None:
-        self.add_cancelled = self.add_exception = self.add_result = ended.put
 
 
 class Feeder:
@@ -138,7 +128,6 @@ class Feeder:
         self.reader_waits = False
         #: None among them is the end of the inputs, which the reader may wait for, too.
         self.ended: Ends = Ends()
-        self._report = _Report(self.ended)
         self.error: Exception | None = None
         ledger.add_map(self)
 
@@ -263,7 +252,6 @@ class Feeder:
             self._exhaust()
 
     def _send(self, items: list[Any]) -> None:
-        assert self._submit is not None
         with Uninterrupted():  # one that is counted, and never reported, is waited for for ever
             if self._plain:
                 future = self._submitted(*(items if self._single else items[0]))
@@ -278,9 +266,9 @@ class Feeder:
                 self._pending[future] = len(items)
             self._sizes.sent(len(items))
             if isinstance(future, Future):
-                future._watch(self._report)
+                future._watch(self.ended)
             else:
-                future.add_done_callback(self.ended.put)
+                future.add_done_callback(self.ended.add_result)
 
     def _submitted(self, *args: Any) -> concurrent.futures.Future[Any]:
         assert self._submit is not None
@@ -295,7 +283,7 @@ class Feeder:
         self._inputs = self._submit = self._crowded = None
         self._pulled = []
         with Uninterrupted():  # another thread may wait for it
-            self.ended.put(None)
+            self.ended.add_result(None)
 
     def _cancel_pending(self) -> None:
         with self._lock:

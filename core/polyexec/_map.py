@@ -106,7 +106,8 @@ class MapIterator(Generic[T]):
                     self._reading.release()
         try:
             if outcome.error is None:
-                return outcome.value  # type: ignore[no-any-return]
+                value: T = outcome.value
+                return value
             with Uninterrupted():  # it ends by the error, or is not over
                 return self._deliver(outcome.error)
         finally:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
+from polyexec._feeder import error_of
 from polyexec._map import MapIterator
 from polyexec.future import Settling
 from polyexec.interrupts import Interruptible
@@ -85,7 +86,7 @@ class AsyncResult(multiprocessing.pool.ApplyResult[Any]):
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by the traceback
 
     def _ended(self, future: concurrent.futures.Future[Any]) -> None:
-        error = _error_of(future)
+        error = error_of(future)
         if error is not None:
             self._success, self._value = False, error
         else:
@@ -127,7 +128,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
             self._when_ended(future, functools.partial(self._chunk_ended, place))
 
     def _chunk_ended(self, place: int, future: concurrent.futures.Future[Any]) -> None:
-        error = _error_of(future)
+        error = error_of(future)
         values: list[Any] = []
         if error is None:
             outcome: ChunkOutcome = future.result()
@@ -167,10 +168,3 @@ class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  
 
     def _failed(self) -> None:
         """Go on: neither an item's error nor a timeout ends the iterator."""
-
-
-def _error_of(future: concurrent.futures.Future[Any]) -> BaseException | None:
-    try:
-        return future.exception(0)
-    except CancelledError as cancelled:
-        return cancelled

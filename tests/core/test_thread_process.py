@@ -10,7 +10,6 @@ import os
 import sys
 import textwrap
 import threading
-import time
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
@@ -215,18 +214,20 @@ def test_who_has_joined_finds_the_sentinel_ready(
     ctx: Any, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal_end = ThreadPopen._signal_end
+    joinable: list[bool] = []
 
-    def late(popen: ThreadPopen) -> None:
-        time.sleep(0.05)
+    def observed(popen: ThreadPopen) -> None:
+        joinable.append(popen._ended.is_set())
         signal_end(popen)
 
-    monkeypatch.setattr(ThreadPopen, "_signal_end", late)
+    monkeypatch.setattr(ThreadPopen, "_signal_end", observed)
     process = ctx.Process(target=gate.wait, args=(PATIENCE,))
     process.start()
     sentinel = process.sentinel
     gate.set()
     process.join(PATIENCE)
     assert multiprocessing.connection.wait([sentinel], 0) == [sentinel]
+    assert joinable == [False]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -163,11 +163,7 @@ if __name__ == "__main__":
 """
 
 
-def test_what_starts_workers_runs_nothing_but_the_standard_library(
-    program: Runner, method: str
-) -> None:
-    if method not in ("spawn", "fork"):
-        pytest.skip("it looks for a site, as the program does")
+def test_what_starts_workers_takes_nothing_from_the_environments_path(program: Runner) -> None:
     path = program.write(CROWDED)
     elsewhere = program.folder / "elsewhere"
     elsewhere.mkdir()
