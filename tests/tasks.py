@@ -107,6 +107,27 @@ class FalsyError(Exception):
         return False
 
 
+class UndecidedError(Exception):
+    """An exception that is neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+class OddCauseError(Exception):
+    """An exception whose class has other plans for a name of Python's."""
+
+    __cause__ = 5  # type: ignore[assignment]
+
+
+class KeywordError(Exception):
+    """An exception that takes no positional arguments."""
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
 class Plain:
     """An object without a text of its own."""
 

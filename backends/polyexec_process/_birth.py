@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
+from polyexec.serialization.destinations import Destination, Inheritance
 from polyexec.serialization.homes import adopt
 from polyexec_process import _carry
 
@@ -34,8 +35,11 @@ class Birth(NamedTuple):
     argv: Sequence[str] = ()
     directory: str | None = None
 
-    def settle(self) -> bytes | None:
-        """Have this process look as one that multiprocessing started; return its initializer."""
+    def settle(self) -> tuple[bytes | None, Destination]:
+        """Have this process look as one that multiprocessing started.
+
+        Returns its initializer, and where results go.
+        """
         import multiprocessing.context
         import multiprocessing.process
 
@@ -44,6 +48,7 @@ class Birth(NamedTuple):
         main = sys.modules["__main__"]
         inherits = self.start_method == "fork" or main.__name__ == "__mp_main__"
         adopt("__main__", vars(main) if inherits else {})
+        inheritance = Inheritance() if self.start_method == "fork" else None
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:
@@ -60,9 +65,12 @@ class Birth(NamedTuple):
         module._current_process = process
         module._parent_process = module._ParentProcess(self.parent_name, self.parent_pid, None)
         module._children = set()
+        if "multiprocessing.util" in sys.modules:
+            # Queues and others that were inherited have their threads begin anew.
+            process._after_fork()
         # As multiprocessing.spawn.prepare does.
         default: Any = multiprocessing.context._default_context
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings)
-        return self.initializer
+        return self.initializer, Destination(inheritance)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import FAILED, Job
-from polyexec.serialization import FunctionTable, loads, loads_exception
+from polyexec.serialization import FunctionTable, bound_for, loads, loads_exception
 from polyexec.task import NO_OPTIONS, start_all, succeed_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import BrokenExecutor, Task
+    from polyexec.serialization import Destination
     from polyexec.surroundings import Propagation
     from polyexec.task import TaskOptions
     from polyexec_process._client import Engine, Lost
@@ -47,12 +48,19 @@ Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload]"
 class Crew:
     """The pool's client: turns tasks into jobs, and answers into outcomes.
 
-    It refers to the executor but weakly; only tasks may keep that alive.
+    It refers to the executor but weakly; only tasks may keep that alive. *destination* is where the
+    workers are.
     """
 
     def __init__(
-        self, executor: ProcessExecutor, *, breaks: bool, propagation: Propagation | None = None
+        self,
+        executor: ProcessExecutor,
+        *,
+        breaks: bool,
+        propagation: Propagation | None = None,
+        destination: Destination | None = None,
     ) -> None:
+        self.destination: Destination | None = destination
         self._executor = weakref.ref(executor)
         self._breaks = breaks
         self._propagation = propagation
@@ -63,7 +71,7 @@ class Crew:
         self._count = itertools.count(1)
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
-        self.packer: Packer = Packer()
+        self.packer: Packer = Packer(destination)
         self.pool: Engine
 
     def job(self, task: Task) -> Job:
@@ -90,7 +98,7 @@ class Crew:
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:
         """Return what is known of *fn*, None if it must be sent with each task."""
-        kept = self._table.keep(fn)
+        kept = bound_for(self.destination, self._table.keep, fn)
         if kept is None:
             return None
         digest, function = kept

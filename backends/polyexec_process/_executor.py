@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from polyexec import Executor
 from polyexec.arguments import reject_unknown
 from polyexec.cpus import usable_cpus
+from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births
@@ -78,10 +79,20 @@ class ProcessExecutor(Executor, _Standard):
         settings = Settings.of(options)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        self._crew = Crew(self, breaks=settings.breaks, propagation=settings.propagation)
+        self._crew = Crew(
+            self,
+            breaks=settings.breaks,
+            propagation=settings.propagation,
+            destination=self._destination(),
+        )
         self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
+        self._inherits = context.name == "fork"
         _pools.add(self._pool)
+
+    def _destination(self) -> Destination | None:
+        """Return where the workers are, None if that is another machine."""
+        return Destination()
 
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""
@@ -90,7 +101,7 @@ class ProcessExecutor(Executor, _Standard):
         return LocalPool(
             self._max_workers,
             self._crew,
-            _births(context, settings, share),
+            _births(context, settings, share, self._crew.destination),
             _prepare(context, settings, share),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
@@ -101,6 +112,8 @@ class ProcessExecutor(Executor, _Standard):
 
     def accept(self, task: Task) -> None:
         """Send *task* to a worker that is free, or queue it."""
+        if self._inherits and not self._is_told:
+            self._pool.want_worker()  # first, for what that one inherits is not sent
         try:
             job = self._crew.job(task)
         except BaseException:
@@ -200,9 +213,17 @@ def _remote_traceback(text: str) -> BaseException:
     return root
 
 
-def _births(context: ProcessContext, settings: Settings, share: int) -> Callable[[], Births]:
+def _births(
+    context: ProcessContext, settings: Settings, share: int, destination: Destination | None
+) -> Callable[[], Births]:
     bound = settings.initialize if settings.initializer is not None else None
-    return lambda: Births(context.name, bound, settings.env, context.preload, share)
+
+    def start() -> Births:
+        if context.name == "fork" and destination is not None:
+            destination.inheritance = Inheritance()
+        return Births(context.name, bound, settings.env, context.preload, share)
+
+    return start
 
 
 def _prepare(context: ProcessContext, settings: Settings, share: int) -> Callable[[str], bytes]:

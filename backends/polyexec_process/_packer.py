@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from polyexec.interrupts import Uninterrupted
-from polyexec.serialization import LARGE, are_plain, dumps_parts
+from polyexec.serialization import LARGE, Destination, are_plain, bound_for, dumps_parts
 from polyexec.sharing import Shared, refer
 from polyexec_process._holdings import reference
 from polyexec_process._parcels import READONLY, Blob, Parcel, flat
@@ -34,9 +34,10 @@ _MOST_LOOKED_AT = 32
 
 
 class Packer:
-    """One executor's; any thread may call."""
+    """One executor's; any thread may call. *destination* is where its workers are."""
 
-    def __init__(self) -> None:
+    def __init__(self, destination: Destination | None) -> None:
+        self._destination = destination
         self._store = Store()
         self._kept = Store()
         self._numbers = itertools.count(1)
@@ -89,11 +90,17 @@ class Packer:
         needs: list[Blob],
         constant: Callable[[Any], int | None] | None,
     ) -> Packed:
+        dumps = self._dumps
         if self._shared:
-            data, buffers = refer(partial(self._reference, needs), dumps_parts, call, constant)
+            data, buffers = refer(partial(self._reference, needs), dumps, call, constant)
         else:
-            data, buffers = dumps_parts(call, constant)
+            data, buffers = dumps(call, constant)
         return self._sent(data, buffers, how), needs or None
+
+    def _dumps(
+        self, obj: Any, constant: Callable[[Any], int | None] | None = None
+    ) -> tuple[bytes, list[pickle.PickleBuffer]]:
+        return bound_for(self._destination, dumps_parts, obj, constant)
 
     def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:
         if buffers or len(data) >= LARGE:
@@ -125,7 +132,7 @@ class Packer:
         return blob.number
 
     def _blob(self, obj: Any) -> Blob:
-        data, buffers = dumps_parts(obj)
+        data, buffers = self._dumps(obj)
         return Blob(next(self._numbers), Parcel(self._kept, flat(data, buffers), READONLY), obj)
 
 

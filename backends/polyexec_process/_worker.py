@@ -18,6 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec.serialization.destinations import bound_for
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec_process._frames import (
     ANSWER,
@@ -56,6 +57,8 @@ from polyexec_process._readbuffer import ReadBuffer
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from polyexec.serialization import Destination
 
 _MOST_MICROSECONDS = (1 << 32) - 1
 _NO_ARGUMENTS = memoryview(b"")
@@ -157,7 +160,7 @@ class Worker:
     # -- what they ask for -------------------------------------------------------------------------
 
     def _prepare(self, body: memoryview) -> bool:
-        told = pickle.loads(body).settle()
+        told, self._parent = pickle.loads(body).settle()
         try:
             if told is not None:
                 fn, args = pickle.loads(told)
@@ -171,7 +174,7 @@ class Worker:
             logging.getLogger("concurrent.futures").critical(
                 "Exception in initializer:", exc_info=True
             )
-            self._failure = _dumps_exception(error)
+            self._failure = self._dumps_exception(error)
             return False
         self._write(ANSWER.pack(NUMBER.size, READY, 0) + NUMBER.pack(self._pid))
         return True
@@ -246,17 +249,22 @@ class Worker:
             self._running = False
             if os.getpid() != self._pid:
                 os._exit(1)
-            return status, _dumps_exception(error)
+            return status, self._dumps_exception(error)
         finally:
             self._running = False
 
     def _outcome(self, result: Any) -> tuple[int, bytes]:
         if type(result) in _PLAIN:
             return PLAIN_VALUE, pickle.dumps(result, 5)
-        data, buffers = dumps_parts(result)
+        data, buffers = bound_for(self._parent, dumps_parts, result)
         if buffers or len(data) >= LARGE:
             return VALUE | PARCEL_RESULT, self._holdings.pack(data, buffers)
         return VALUE, data
+
+    def _dumps_exception(self, error: BaseException) -> bytes:
+        from polyexec.serialization import dumps_exception
+
+        return bound_for(self._parent, dumps_exception, error)
 
     def tell_failure(self) -> None:
         """Say, as the last thing, that the initializer failed: all is over for us then."""
@@ -267,6 +275,8 @@ class Worker:
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
+    #: Where results go.
+    _parent: Destination | None = None
 
 
 class _Unloadable:
@@ -277,12 +287,6 @@ class _Unloadable:
 
     def __call__(self, *_: object, **__: object) -> None:
         raise self._error
-
-
-def _dumps_exception(error: BaseException) -> bytes:
-    from polyexec.serialization import dumps_exception
-
-    return dumps_exception(error)
 
 
 def _flush() -> None:

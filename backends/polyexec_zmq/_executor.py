@@ -32,6 +32,9 @@ class ZmqExecutor(ProcessExecutor):
         self._grows = max_workers is None and context.joining.address is not None
         super().__init__(context, max_workers, **options)
 
+    def _destination(self) -> None:
+        """Say nothing of where the workers are."""
+
     def _open_pool(self, settings: Settings) -> Engine:
         spec = {
             "workers": None if self._grows else self._max_workers,

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import Wrapper
 from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
 from polyexec.task import name_of
@@ -38,18 +39,16 @@ class ChunkOutcome:
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
             return (ChunkOutcome, (self.values, {}, self.seconds))
-        values, errors = pack_items(self.values), pack_items(list(self.errors.values()))
-        return (_restore_outcome, (values, list(self.errors), errors, self.seconds))
+        errors = {place: dumps_exception(error) for place, error in self.errors.items()}
+        return (_restore_outcome, (pack_items(self.values), errors, self.seconds))
 
 
 def _restore_outcome(
-    packed: PackedItems, places: list[int], packed_errors: PackedItems, seconds: float
+    packed: PackedItems, packed_errors: dict[int, bytes], seconds: float
 ) -> ChunkOutcome:
     # In the thread that asks for them, which may be struck by Ctrl-C, and ask again.
     values, errors = _unpacked(packed, interruptible=True)
-    failures = unpack_items(packed_errors, interruptible=True)
-    for place, (error, failure) in zip(places, failures, strict=True):
-        errors[place] = failure or error
+    errors |= {place: loads_exception(error) for place, error in packed_errors.items()}
     return ChunkOutcome(values, errors, seconds)
 
 

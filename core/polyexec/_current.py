@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from polyexec._feeder import Feeder
     from polyexec.executor import Executor
+    from polyexec.serialization.destinations import Destination
     from polyexec.sharing import Shared
 
 
@@ -21,6 +22,8 @@ class _Here(threading.local):
     feeding: Feeder | None = None
     #: How handles on shared objects are pickled.
     refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
+    #: Where what is pickled goes, None if nothing is known of that.
+    destination: Destination | None = None
 
 
 here = _Here()

@@ -46,6 +46,8 @@ class Ledger:
         self.lock: Condition = Condition()
         self.unfinished: set[Task] = set()
         self.settling: set[Task] = set()
+        #: Tasks that `submit` neither accepted nor forgot, for the stack was full.
+        self.left_over: list[Task] = []
         self.room = Room(max_pending) if max_pending else None
         self.observers: Observers | None = None
         self.wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
@@ -79,6 +81,12 @@ class Ledger:
         if self.room is not None and placed:
             self.room.release()
         self._see_to_the_end()
+
+    def end_left_over(self) -> None:
+        """End those that `submit` could not even turn away."""
+        while self.left_over:
+            task = self.left_over.pop()
+            task.future._end(None, RecursionError("the stack was full as this was submitted"))
 
     def leave(self, task: Task, *, settling: bool) -> None:
         """Forget *task*, whose future has its final state, but for its callbacks if *settling*."""

@@ -123,6 +123,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
         self._chunks: list[list[Any]] = [[]] * len(futures)
         if not futures:
             self._value = []
+            self._callback = None  # multiprocessing calls none for nothing, either
             self._become_ready()
         for place, future in enumerate(futures):
             self._when_ended(future, functools.partial(self._chunk_ended, place))
@@ -154,6 +155,8 @@ class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  
 
     #: The pool's iterators that nobody has read from: it keeps them, and drains them when closed.
     unread: set[IMapIterator] | None = None
+    #: The pool, which ends when it is dropped: not before this has been read.
+    pool: Pool | None = None
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; `multiprocessing.TimeoutError` if it takes *timeout* seconds."""
@@ -161,7 +164,11 @@ class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  
             self.unread.discard(self)
             self.unread = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        return super().__next__()
+        try:
+            return super().__next__()
+        except StopIteration:
+            self.pool = None
+            raise
 
     def __next__(self, timeout: float | None = None) -> Any:
         return self.next(timeout)

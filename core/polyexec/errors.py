@@ -43,7 +43,7 @@ class PolyexecWarning(UserWarning):
     """Issued when polyexec goes on without something, such as a broken plugin."""
 
 
-class BackendNotFoundError(PolyexecError, LookupError):
+class BackendNotFoundError(PolyexecError, LookupError, ValueError):
     """Raised when no installed distribution offers a context of that name."""
 
 

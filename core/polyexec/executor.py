@@ -182,6 +182,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         With *cancel_futures*, those that have not started are cancelled.
         """
         self._ledger.settle_maps(cancel=cancel_futures)
+        self._ledger.end_left_over()
         unfinished = self._ledger.shut_down()
         for task in unfinished if cancel_futures else ():
             task.future.cancel()
@@ -299,11 +300,15 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             self.accept(task)
         except BaseException as error:
             # What `accept` raises is this task's outcome; Ctrl-C, wherever it struck, is not.
-            with Uninterrupted():
-                if admitted:
-                    future._end(None, error)
-                else:
-                    ledger.turn_away(task, placed=placed)
+            try:
+                with Uninterrupted():
+                    if admitted:
+                        future._end(None, error)
+                    else:
+                        ledger.turn_away(task, placed=placed)
+            except RecursionError:  # there is no room for that, either: who shuts down sees to it
+                ledger.left_over.append(task)
+                raise
             if not admitted or isinstance(error, KeyboardInterrupt):
                 raise
         return future

@@ -246,7 +246,7 @@ class Pool(multiprocessing.pool.Pool):
             whole_chunks=True,
         )
         results = IMapIterator(feeder, ordered=ordered)
-        results.unread = self._unread
+        results.unread, results.pool = self._unread, self
         self._unread.add(results)
         feeder.pull()
         return results

@@ -345,6 +345,29 @@ def test_a_group_arrives_whatever_is_in_it(member: str) -> None:
         assert [type(one) for one in error.exceptions] == [ValueError, tasks.PickyError]  # type: ignore[attr-defined]  # a group's
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are of 3.11")
+def test_the_members_of_a_group_travel_as_they_would_alone() -> None:
+    group = importlib.import_module("builtins").ExceptionGroup
+    reason = KeyError("reason")
+    member = tasks.KeywordError(code=3)
+    member.__cause__ = reason
+    error: Any = _there_and_back(group("outer", [member, group("inner", [reason])]))
+    assert (type(error), error.message) == (group, "outer")
+    alone, inner = error.exceptions
+    assert (type(alone), alone.code) == (tasks.KeywordError, 3)
+    assert (type(inner), inner.exceptions) == (group, (alone.__cause__,))
+
+
+@pytest.mark.parametrize("kind", ["UndecidedError", "OddCauseError"])
+def test_an_exception_whose_class_confuses_reports_arrives_as_itself(far: Far, kind: str) -> None:
+    error = far(tasks.fail_from, kind, kind).exception(0)
+    assert type(error) is getattr(tasks, kind)
+    report = vars(BaseException)["__cause__"].__get__(error)
+    while not isinstance(report, polyexec.RemoteTraceback):
+        report = vars(BaseException)["__cause__"].__get__(report)
+    assert "in fail_from" in str(report)
+
+
 def test_an_exception_that_is_its_own_cause_arrives() -> None:
     error = ValueError("mine")
     error.__cause__ = error

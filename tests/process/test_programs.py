@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.fakes import PATIENCE
+from process.programs import LOCAL
 
 if TYPE_CHECKING:
     from process.programs import Runner
@@ -124,6 +125,254 @@ def test_a_guarded_program_can_be_preloaded_once(
     done = program.run(sys.executable, program.write(PRELOADED % guard))
     assert (done.stdout, done.stderr) == (f"{[loaded] * 4} True\n", "")
     assert (program.folder / "loads").read_text(encoding="utf-8") == loads
+
+
+NAMED = """
+import functools
+import polyexec
+
+@functools.lru_cache(maxsize=None)
+def fib(number):
+    return number if number < 2 else fib(number - 1) + fib(number - 2)
+
+@functools.singledispatch
+def kind(value):
+    return "object"
+
+@kind.register
+def _(value: int):
+    return "int"
+
+class Known:
+    @functools.cached_property
+    def cached(self):
+        return fib(10)
+
+    @functools.singledispatchmethod
+    def kind(self, value):
+        return kind(value)
+
+def use(value):
+    return fib(20), kind(value), Known().cached, Known().kind("text")
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        print(executor.submit(fib, 30).result(), executor.submit(kind, 1).result())
+        print(executor.submit(use, 1).result())
+"""
+
+
+def test_what_functools_makes_of_functions_of_the_main_module_can_be_tasks(
+    program: Runner,
+) -> None:
+    done = program.run(sys.executable, program.write(NAMED))
+    expected = "832040 int\n(6765, 'int', 55, 'object')\n"
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
+STATEFUL = """
+import polyexec
+
+seen = {"begun": 0}
+
+class Record:
+    names = ()
+
+record = Record()
+
+def initialize():
+    seen["begun"] = 1
+    record.names += ("initialize",)
+
+def one(value):
+    seen["one"] = value
+    record.names += ("one",)
+    return sorted(seen.items()), record.names
+
+def two(value):
+    seen["two"] = value
+    record.names += ("two",)
+    return sorted(seen.items()), record.names
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1, initializer=initialize) as executor:
+        for fn in (one, two, one):
+            print(*executor.submit(fn, fn.__name__).result())
+        seen["main"] = "new"
+        print(*executor.submit(lambda: sorted(seen)).result())
+"""
+
+
+def test_what_tasks_make_of_globals_stays_though_they_are_delivered_again(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(STATEFUL))
+    first = "('begun', 1), ('one', 'one')"
+    names = "'initialize', 'one', 'two'"
+    # One that was changed where it comes from is delivered again, but to who has inherited it.
+    last = "begun one two" if program.method == "fork" else "begun main"
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            f"[{first}] ('initialize', 'one')",
+            f"[{first}, ('two', 'two')] ({names})",
+            f"[{first}, ('two', 'two')] ({names}, 'one')",
+            last,
+        ],
+        "",
+    )
+
+
+INHERITED = """
+import multiprocessing
+import threading
+import polyexec
+
+context = polyexec.get_context(METHOD)
+guard, lock, count = threading.Lock(), context.Lock(), context.Value("i", 0)
+
+class Point:
+    pass
+
+def work(point):
+    with guard, lock:
+        count.value += 1
+    return isinstance(point, Point), Point()
+
+if __name__ == "__main__":
+    with context.Executor(2) as executor:
+        results = list(executor.map(work, [Point(), Point()]))
+        print([mine and isinstance(point, Point) for mine, point in results], count.value)
+        count = 5
+        print(executor.submit(lambda: count).result())
+    with context.Pool(2) as pool:
+        print(pool.map(type, [Point()]) == [Point])
+"""
+
+
+def test_forked_workers_have_what_the_main_module_had(program: Runner) -> None:
+    if program.method != "fork":
+        pytest.skip("others inherit nothing")
+    done = program.run(sys.executable, program.write(INHERITED))
+    assert (done.stdout, done.stderr) == ("[True, True] 2\n5\nTrue\n", "")
+
+
+USED = """
+import polyexec
+
+def keep(value):
+    global queue
+    queue = value
+
+def put(value):
+    queue.put(value)
+
+if __name__ == "__main__":
+    context = polyexec.get_context(METHOD)
+    queue = context.Queue()
+    queue.put("parent's")
+    print(queue.get())
+    with context.Executor(1, initializer=keep, initargs=(queue,)) as executor:
+        executor.submit(put, "worker's").result()
+        print(queue.get(timeout=20))
+"""
+
+
+def test_a_queue_that_the_parent_has_used_works_in_workers(program: Runner, method: str) -> None:
+    if method not in LOCAL:
+        pytest.skip("it has no Queue")
+    done = program.run(sys.executable, program.write(USED))
+    assert (done.stdout, done.stderr) == ("parent's\nworker's\n", "")
+
+
+WITHOUT = """
+import threading
+import polyexec
+
+lock = threading.Lock()
+inner = {"lock": lock}
+
+def own():
+    global lock
+    lock = threading.Lock()
+
+def use(value):
+    with lock:
+        return value
+
+def look(value):
+    return value if value else inner["lock"]
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        print(repr(executor.submit(use, 1).exception()))
+        print(executor.submit(look, 1).result(), repr(executor.submit(look, 0).exception()))
+    with polyexec.get_context(METHOD).Executor(1, initializer=own) as executor:
+        print(executor.submit(use, 1).result())
+"""
+
+
+def test_a_global_that_cannot_be_sent_is_missed_only_by_who_uses_it(program: Runner) -> None:
+    if program.method == "fork":
+        pytest.skip("it inherits them")
+    done = program.run(sys.executable, program.write(WITHOUT))
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("UnpicklableError(\"the global 'lock' of the main module was not sent")
+    assert second.startswith("1 UnpicklableError(\"the global 'inner' of the main module was not")
+    assert (third, done.stderr) == ("1", "")
+
+
+NESTED = """
+import polyexec
+
+class Point:
+    pass
+
+def double(number):
+    return number * 2
+
+def check(point):
+    return isinstance(point, Point), Point()
+
+def child():
+    context = polyexec.get_context(METHOD)
+    with context.Executor(1) as executor, context.Pool(1) as pool:
+        mine, point = executor.submit(check, Point()).result()
+        print(list(executor.map(double, range(3))), pool.map(double, [5]))
+        print(mine, isinstance(point, Point), flush=True)
+
+if __name__ == "__main__":
+    process = polyexec.get_context(METHOD).Process(target=child)
+    process.start()
+    process.join()
+"""
+
+
+def test_a_child_process_can_use_functions_of_the_program_as_tasks(
+    program: Runner, method: str
+) -> None:
+    if method not in LOCAL:
+        pytest.skip("it has no Process")
+    done = program.run(sys.executable, program.write(NESTED))
+    assert (done.stdout, done.stderr) == ("[0, 2, 4] [10]\nTrue True\n", "")
+
+
+FAILING = """
+import traceback
+import polyexec
+
+def work():
+    return 1 / 0  # here
+
+if __name__ == "__main__":
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        error = executor.submit(work).exception()
+        print("".join(traceback.format_exception(error)))
+"""
+
+
+def test_a_traceback_shows_the_line_of_the_program(program: Runner) -> None:
+    path = program.write(FAILING)
+    done = program.run(sys.executable, path)
+    assert f'File "{path}", line 6, in work' in done.stdout
+    assert "# here" in done.stdout
 
 
 NEIGHBOURED = """

@@ -9,6 +9,7 @@ error; none of these three raises for a reason that lies in the user's objects, 
 """
 
 from polyexec.serialization.calls import dumps_task, finish_task, run_task
+from polyexec.serialization.destinations import Destination, Inheritance, bound_for
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import FunctionTable, is_constant
 from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
@@ -16,9 +17,12 @@ from polyexec.serialization.payloads import LARGE, dumps, dumps_parts, loads
 
 __all__ = [
     "LARGE",
+    "Destination",
     "FunctionTable",
+    "Inheritance",
     "PackedItems",
     "are_plain",
+    "bound_for",
     "dumps",
     "dumps_exception",
     "dumps_parts",

@@ -1,15 +1,16 @@
 """Exceptions to bytes and back: they arrive as themselves, or as text, but they always arrive.
 
-Type, arguments, attributes, notes, causes and contexts travel. Each exception is tried out where
-it was raised: one whose pickled form does not come back as itself (a class whose `__init__` takes
-other arguments than `args`, python/cpython#79492) is taken apart and put together without
-`__init__`; one that can't travel even so becomes a RemoteError with its text. The traceback
+Type, arguments, attributes, notes, causes, contexts and a group's members travel. Each exception is
+tried out where it was raised: one whose pickled form does not come back as itself (a class whose
+`__init__` takes other arguments than `args`, python/cpython#79492) is taken apart and put together
+without `__init__`; one that can't travel even so becomes a RemoteError with its text. The traceback
 travels as text, and becomes the root of the exception's causes, so that the normal report of the
 exception shows it first.
 """
 
 from __future__ import annotations
 
+import builtins
 import pickle
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,21 +28,31 @@ _MAX_CHAIN = 64
 
 _PLAIN = (int, float, str, bytes, bool, type(None))
 
+# As every exception has them, whatever its class makes of those names.
+_own: Any = vars(BaseException)
+_CAUSE, _CONTEXT, _SUPPRESS = _own["__cause__"], _own["__context__"], _own["__suppress_context__"]
+_TRACEBACK = _own["__traceback__"]
+
+_Group: Any = getattr(builtins, "BaseExceptionGroup", ())  # from 3.11 on
+
 
 class _Record(NamedTuple):
-    """An exception, taken apart; cause and context are places of other records."""
+    """An exception, taken apart; cause, context and members are places of other records.
+
+    *members* is None for one that is no group.
+    """
 
     body: bytes | None
     text: str
     cause: int | None
     context: int | None
     suppress: bool
+    members: list[int] | None
 
 
 def dumps_exception(error: BaseException) -> bytes:
     """Return *error* as bytes, whatever it is made of."""
-    report = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return pickle.dumps(([tuple(record) for record in _take_apart(error)], report))
+    return pickle.dumps(([tuple(record) for record in _take_apart(error)], _report(error)))
 
 
 def loads_exception(
@@ -53,38 +64,61 @@ def loads_exception(
     """
     records, report = pickle.loads(data)
     error = _put_together([_Record(*record) for record in records])
-    _root(error).__cause__ = remote_traceback(report)
+    _CAUSE.__set__(_root(error), remote_traceback(report))
     return error
 
 
+def _report(error: BaseException) -> str:
+    frames = _TRACEBACK.__get__(error)
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:  # noqa: BLE001 - the user's `__str__` and others, of causes as well
+        shown = "".join(traceback.format_tb(frames))
+        return f"Traceback (most recent call last):\n{shown}{_name(error)}: {_text(error)}\n"
+
+
 def _take_apart(error: BaseException) -> list[_Record]:
-    """Return a record of *error*, and of each cause and context once, however they refer."""
+    """Return a record of *error*, and of all that it refers to once, however that refers."""
     found: list[BaseException] = [error]
+    places = {id(error): 0}
     for each in found:
-        for other in (each.__cause__, each.__context__):
-            if other is not None and other not in _Identical(found) and len(found) < _MAX_CHAIN:
+        linked = (_CAUSE.__get__(each), _CONTEXT.__get__(each))
+        others = [other for other in linked if len(found) < _MAX_CHAIN] + list(_members(each) or ())
+        for other in others:
+            if other is not None and id(other) not in places:
+                places[id(other)] = len(found)
                 found.append(other)
-    places = {id(each): place for place, each in enumerate(found)}
     return [
         _Record(
-            _body(each),
+            _body(each) if (members := _members(each)) is None else _shell(each),
             f"{_name(each)}: {_text(each)}",
-            places.get(id(each.__cause__)),
-            places.get(id(each.__context__)),
-            each.__suppress_context__,
+            places.get(id(_CAUSE.__get__(each))),
+            places.get(id(_CONTEXT.__get__(each))),
+            bool(_SUPPRESS.__get__(each)),
+            None if members is None else [places[id(member)] for member in members],
         )
         for each in found
     ]
 
 
-class _Identical:
-    """Membership by identity: exceptions may define `==`."""
+def _members(error: BaseException) -> tuple[BaseException, ...] | None:
+    """Return the exceptions of a group, None for one that is none."""
+    if not isinstance(error, _Group):
+        return None
+    members: tuple[BaseException, ...] = _Group.exceptions.__get__(error)
+    return members
 
-    def __init__(self, errors: list[BaseException]) -> None:
-        self.errors = errors
 
-    def __contains__(self, error: object) -> bool:
-        return any(other is error for other in self.errors)
+def _shell(group: Any) -> bytes | None:
+    """Return what a group is besides its members."""
+    state = {name: _portable(value) for name, value in group.__dict__.items()}
+    try:
+        data = dumps((type(group), _Group.message.__get__(group), state))
+        if loads(data)[0].__qualname__ == type(group).__qualname__:
+            return data
+    except BaseException:  # noqa: BLE001 - a class that can't travel
+        return None
+    return None
 
 
 def _body(error: BaseException) -> bytes | None:
@@ -138,18 +172,31 @@ def _portable(value: Any) -> Any:
 
 
 def _put_together(records: list[_Record]) -> BaseException:
-    errors = [_revive(record) for record in records]
-    for record, error in zip(records, errors, strict=True):
-        error.__cause__ = None if record.cause is None else errors[record.cause]
-        error.__context__ = None if record.context is None else errors[record.context]
-        error.__suppress_context__ = record.suppress
+    errors: dict[int, BaseException] = {}
+
+    def revived(place: int) -> BaseException:
+        if place not in errors:
+            record = records[place]
+            members = [revived(member) for member in record.members or ()]
+            errors[place] = _revive(record, members)
+        return errors[place]
+
+    for place, record in enumerate(records):
+        error = revived(place)
+        _CAUSE.__set__(error, None if record.cause is None else revived(record.cause))
+        _CONTEXT.__set__(error, None if record.context is None else revived(record.context))
+        _SUPPRESS.__set__(error, record.suppress)
     return errors[0]
 
 
-def _revive(record: _Record) -> BaseException:
+def _revive(record: _Record, members: list[BaseException]) -> BaseException:
     if record.body is not None:
         try:
             error = loads(record.body)
+            if record.members is not None:
+                kind, message, state = error
+                error = _Group.__new__(kind, message, members)
+                error.__dict__.update(state)
         except BaseException as failure:  # noqa: BLE001 - the user's code, on this side
             return RemoteError(f"{record.text} (it can't be unpickled here: {failure})")
         if isinstance(error, BaseException):
@@ -161,9 +208,9 @@ def _root(error: BaseException) -> BaseException:
     """Return the last exception that a report of *error* shows first, cycles left aside."""
     seen = {id(error)}
     while True:
-        following = error.__cause__
-        if following is None and not error.__suppress_context__:
-            following = error.__context__
+        following: BaseException | None = _CAUSE.__get__(error)
+        if following is None and not _SUPPRESS.__get__(error):
+            following = _CONTEXT.__get__(error)
         if following is None or id(following) in seen:
             return error
         seen.add(id(following))

@@ -69,7 +69,7 @@ class FunctionTable:
         data = self._light(fn) if isinstance(fn, Wrapper) else self.dumps(fn)
         kept = None
         if data is not None and len(data) <= MAX_FUNCTION:
-            kept = EncodedFunction(_digest(data), data)
+            kept = EncodedFunction(digest(data), data)
         known_by = self._known
         self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), kept)
         return kept
@@ -91,7 +91,8 @@ class FunctionTable:
         return dumps(fn)
 
 
-def _digest(data: bytes) -> bytes:
+def digest(data: bytes) -> bytes:
+    """Return what no other bytes have."""
     if len(data) <= _OWN_DIGEST:
         return data
     import hashlib  # takes long, and most functions travel by name

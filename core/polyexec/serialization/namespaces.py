@@ -4,29 +4,46 @@ cloudpickle gives each function that travels by value the globals that it refers
 when it was pickled, and a namespace of its own to keep them in. So an initializer that sets a
 global would set it for nobody. Here all of one module's functions have one namespace in a process.
 What is delivered to a worker replaces what was delivered before, and nothing else: a value that
-code has set in the process itself stays.
+code has set in the process itself stays, and so does what it has made of one that is delivered
+again, unchanged. What was inherited is not delivered at all. Nor is what can't be pickled: a worker
+may have one of its own, or never use it.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import types
+import weakref
 from collections import ChainMap
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
+from polyexec._current import here
 from polyexec.serialization import homes
+from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
+from polyexec.serialization.standins import StandIn
 from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
     import pickle
-    import types
     from collections.abc import Callable, Mapping
 
 __all__ = ["dumps_by_value"]
+
+#: How many bytes a global may take, pickled, to be known again when it is delivered once more.
+_MOST: Final = 1 << 16
+#: Globals that nobody can change, or that are not to be compared.
+_UNSTAMPED: Final = (
+    *(bool, int, float, complex, str, bytes, type(None)),
+    *(type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+)
+#: A part of a function's state, among the names of others.
+_STAMPS: Final = "_polyexec_stamps"
 
 
 def dumps_by_value(
@@ -35,36 +52,185 @@ def dumps_by_value(
     buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
     reducers: Mapping[type, Callable[[Any], Any]] | None = None,
     refer: Callable[[Any], int | None] | None = None,
+    *,
+    tolerant: bool = False,
 ) -> bytes:
     """Return *obj* as bytes, with what has no name elsewhere by value.
 
-    *reducers* go by type; what *refer* returns a number for is stood for by that.
+    *reducers* go by type; what *refer* returns a number for is stood for by that. If *tolerant*,
+    functions go without those of their globals that can't be pickled.
     """
     file = io.BytesIO()
-    kind: Any = _Pickler
+    kind: Any = _Tolerant if tolerant else _Pickler
     if reducers:
         # In the class, for that is where the pickler looks, once, as it is made.
         base: Any = _Pickler.dispatch_table
         table = ChainMap(dict(reducers), base)
-        kind = type(_Pickler.__name__, (_Pickler,), {"dispatch_table": table})
+        kind = type(_Pickler.__name__, (kind,), {"dispatch_table": table})
     if refer is not None:
         kind = type(_Pickler.__name__, (kind,), {"persistent_id": staticmethod(refer)})
     kind(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
     return file.getvalue()
 
 
+# -- what cloudpickle does not do, or not well --------------------------------------------------
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    # cloudpickle drops the file's name, so that equal functions of two notebooks are the same; but
+    # then no traceback says where it was.
+    make, args = machinery._code_reduce(code)[:2]
+    return _make_code, (code.co_filename, make, args)
+
+
+def _make_code(filename: str, make: Callable[..., types.CodeType], args: tuple[Any, ...]) -> Any:
+    return make(*args).replace(co_filename=filename)
+
+
+def _reduce_cache(cached: Any) -> Any:
+    """Reduce what `functools.lru_cache` made; its own way is by name, which need not be there."""
+    if cached.__module__ not in MAINS and "<locals>" not in cached.__qualname__:
+        return cached.__reduce__()
+    inheritance = None if here.destination is None else here.destination.inheritance
+    if inheritance is not None and inheritance.names(cached):
+        return cached.__reduce__()
+    return _make_cache, (cached.cache_parameters(), cached.__wrapped__), cached.__dict__
+
+
+def _make_cache(parameters: dict[str, Any], wrapped: Callable[..., Any]) -> Any:
+    return functools.lru_cache(**parameters)(wrapped)
+
+
+def _reduce_weak_keys(mapping: weakref.WeakKeyDictionary[Any, Any]) -> tuple[Any, ...]:
+    return weakref.WeakKeyDictionary, (dict(mapping.items()),)  # a generic function has one
+
+
+def _reduce_cached_property(prop: functools.cached_property[Any]) -> tuple[Any, ...]:
+    return _make_cached_property, (prop.func, prop.attrname)  # without its lock, up to Python 3.11
+
+
+def _make_cached_property(func: Callable[[Any], Any], name: str | None) -> Any:
+    prop: Any = functools.cached_property(func)
+    prop.attrname = name
+    return prop
+
+
 _known_types: Any = cloudpickle.Pickler.dispatch_table
+_our_types: dict[type, Callable[[Any], Any]] = {
+    ContextVar: reduce_variable,
+    types.CodeType: _reduce_code,
+    type(functools.lru_cache(len)): _reduce_cache,
+    weakref.WeakKeyDictionary: _reduce_weak_keys,
+    functools.cached_property: _reduce_cached_property,
+}
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    dispatch_table: ClassVar[Any] = ChainMap({ContextVar: reduce_variable}, _known_types)
+    dispatch_table: ClassVar[Any] = ChainMap(_our_types, _known_types)
+    #: Whether globals are marked so that they are known again.
+    stamps: bool = True
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how *obj* is pickled, or NotImplemented for the usual way."""
+        kind = type(obj)
+        is_function = kind is types.FunctionType
+        if (is_function or issubclass(kind, type)) and obj.__module__ in MAINS:
+            destination = here.destination
+            inheritance = None if destination is None else destination.inheritance
+            if inheritance is not None and inheritance.names(obj):
+                return NotImplemented  # by name
+            if obj.__module__ != "__main__":  # cloudpickle takes that for a module like others
+                if is_function:
+                    return self._dynamic_function_reduce(obj)
+                return machinery._dynamic_class_reduce(obj)
+        return super().reducer_override(obj)
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         module = func.__module__
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
+        slots = reduced[2][1]
+        if module in MAINS:
+            slots["__globals__"] = _not_inherited(slots["__globals__"])
+        slots["__globals__"] = self._sendable(slots["__globals__"])
+        if self.stamps:
+            slots[_STAMPS] = _stamps(slots["__globals__"])
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
+
+    def _sendable(self, names: dict[str, Any]) -> dict[str, Any]:
+        return names
+
+
+def _not_inherited(names: dict[str, Any]) -> dict[str, Any]:
+    inheritance = None if here.destination is None else here.destination.inheritance
+    if inheritance is None:
+        return names
+    return {name: value for name, value in names.items() if not inheritance.has(name, value)}
+
+
+# -- globals that can't be delivered ---------------------------------------------------------------
+
+
+class _Tolerant(_Pickler):
+    """Puts something else in the place of globals that can't be pickled."""
+
+    #: Those that are being tried, by identity, for they may lead to themselves.
+    _tried: frozenset[int] = frozenset()
+
+    def _sendable(self, names: dict[str, Any]) -> dict[str, Any]:
+        return {name: self._tested(name, value) for name, value in names.items()}
+
+    def _tested(self, name: str, value: Any) -> Any:
+        if isinstance(value, _UNSTAMPED) or id(value) in self._tried:
+            return value
+        trial = type(self)(io.BytesIO(), protocol=5)
+        trial._tried = self._tried | {id(value)}
+        try:
+            trial.dump(value)
+        except Exception as error:  # noqa: BLE001 - the user's reducers
+            return StandIn(name, f"{type(error).__name__}: {error}")
+        return value
+
+
+# -- globals that are delivered again -------------------------------------------------------------
+
+
+class _Stamping(_Pickler):
+    """Pickles one global by itself, to compare it with what it was."""
+
+    stamps = False
+
+
+class _TooLargeError(Exception):
+    """Raised when what is to be compared takes too much."""
+
+
+class _Short(io.BytesIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > _MOST:
+            raise _TooLargeError
+        return super().write(data)
+
+
+def _stamps(names: dict[str, Any]) -> dict[str, bytes]:
+    stamps = {}
+    for name, value in names.items():
+        stamp = None if isinstance(value, _UNSTAMPED) else _stamp(value)
+        if stamp is not None:
+            stamps[name] = stamp
+    return stamps
+
+
+def _stamp(value: Any) -> bytes | None:
+    from polyexec.serialization.functions import digest
+
+    file = _Short()
+    try:
+        _Stamping(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001 - it is too large, or can't be pickled, as will be said
+        return None
+    return digest(file.getvalue())
 
 
 def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> Any:
@@ -79,12 +245,25 @@ def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> 
 
 def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     slots = state[1]
-    namespace, delivered = function.__globals__, homes.delivered.get(slots["__module__"], {})
+    module = slots["__module__"]
+    namespace, delivered = function.__globals__, homes.delivered.get(module, {})
+    known = homes.stamps.setdefault(module, {})
+    stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
     fresh = {
         name: value
         for name, value in slots["__globals__"].items()
-        if name not in namespace or (name in delivered and namespace[name] is delivered[name])
+        if name not in namespace
+        or (
+            name in delivered
+            and namespace[name] is delivered[name]
+            and (name not in stamps or stamps[name] != known.get(name))
+            and type(value) is not StandIn
+        )
     }
     slots["__globals__"] = fresh
     delivered.update(fresh)
+    for name in fresh:
+        known.pop(name, None)
+        if name in stamps:
+            known[name] = stamps[name]
     machinery._function_setstate(function, state)

@@ -8,15 +8,17 @@ what must travel by value. Once modules are registered to be pickled by value, i
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from polyexec._current import here
 from polyexec.errors import UnpicklableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["LARGE", "dumps", "dumps_parts", "loads"]
 
@@ -70,24 +72,39 @@ def _dumps(
     refer: Callable[[Any], int | None] | None,
 ) -> bytes:
     """Return *obj* as bytes, in the way that is right for it; *keep* fills *buffers*."""
+    destination = here.destination
+    way = _Way(keep, None if destination is None else destination.reducers(), refer)
     try:
-        data = _plainly(obj, keep, refer)
+        data = _plainly(obj, way)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
-        return _by_value(obj, buffers, keep, error, refer)
+        if destination is not None:
+            way = way._replace(reducers=destination.reducers(all_of_them=True))
+        return _by_value(obj, buffers, way, error)
     if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
-        return _by_value(obj, buffers, keep, None, refer)
+        return _by_value(obj, buffers, way, None)
     return data
 
 
-def _plainly(
-    obj: Any,
-    keep: Callable[[pickle.PickleBuffer], Any] | None,
-    refer: Callable[[Any], int | None] | None,
-) -> bytes:
-    if refer is None:
+class _Way(NamedTuple):
+    """How an object is pickled: what takes its buffers, stands for objects, or reduces types."""
+
+    keep: Callable[[pickle.PickleBuffer], Any] | None
+    reducers: Mapping[type, Callable[[Any], Any]] | None
+    refer: Callable[[Any], int | None] | None
+
+
+def _plainly(obj: Any, way: _Way) -> bytes:
+    keep, reducers, refer = way
+    if refer is None and not reducers:
         return pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
     file = io.BytesIO()
-    _ReferringPickler(file, keep, refer).dump(obj)
+    if refer is None:
+        pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=keep)
+    else:
+        pickler = _ReferringPickler(file, keep, refer)
+    if reducers:
+        pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
+    pickler.dump(obj)
     return file.getvalue()
 
 
@@ -114,24 +131,26 @@ def loads(data: bytes | memoryview, buffers: Iterable[Any] = ()) -> Any:
 def _by_value(
     obj: Any,
     buffers: list[pickle.PickleBuffer],
-    keep: Callable[[pickle.PickleBuffer], Any] | None,
+    way: _Way,
     first: Exception | None,
-    refer: Callable[[Any], int | None] | None,
 ) -> bytes:
     from polyexec.serialization.namespaces import dumps_by_value
 
     buffers.clear()
     try:
-        data = dumps_by_value(obj, PROTOCOL, keep, refer=refer)
+        return dumps_by_value(obj, PROTOCOL, *way)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         cause = first or error
+    buffers.clear()
+    try:
+        return dumps_by_value(obj, PROTOCOL, *way, tolerant=True)
+    except Exception:  # noqa: BLE001 - it is no global's fault
         if not isinstance(cause, _REFUSALS):
             raise cause from None  # a reducer's own error means more than ours
         raise UnpicklableError(
             f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
             "pickled, or open files, sockets and locks in the task itself"
         ) from cause
-    return data
 
 
 def _by_value_modules() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,6 +199,16 @@ def test_errors_can_take_their_results_places(
     outcomes = patiently(list, results)
     assert isinstance(outcomes.pop(5), ValueError)
     assert outcomes == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 4])
+def test_an_error_says_where_it_was_raised(
+    executor: Executor, patiently: Callable[..., Any], chunksize: int | None
+) -> None:
+    results = executor.map(tasks.fail_on, itertools.repeat(5), range(10), chunksize=chunksize)
+    with pytest.raises(ValueError, match="bad 5") as caught:
+        patiently(list, results)
+    assert "in fail_on" in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_item_that_cannot_travel_spoils_no_other_of_its_chunk(
