@@ -7,6 +7,7 @@ use, and looked up at each call, so that a name imported before the choice follo
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -94,6 +95,15 @@ def late(name: str) -> Callable[..., Any]:
     from polyexec.context import Context
 
     return functools.update_wrapper(call, getattr(Context, name), assigned=("__name__", "__doc__"))
+
+
+def others_of(module: str) -> Callable[[str], Any]:
+    """Return a module's `__getattr__` for the other names of the standard library's *module*."""
+
+    def find(name: str) -> Any:
+        return getattr(importlib.import_module(module), name)
+
+    return find
 
 
 def _default_name() -> str:

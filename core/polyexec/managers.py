@@ -12,6 +12,8 @@ from multiprocessing.managers import (
     Token,
 )
 
+from polyexec._default import others_of
+
 __all__ = [
     "BaseManager",
     "BaseProxy",
@@ -21,3 +23,5 @@ __all__ = [
     "SyncManager",
     "Token",
 ]
+
+__getattr__ = others_of("multiprocessing.managers")

@@ -13,7 +13,7 @@ from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any
 
 from polyexec._chunk import Chunk, FixedSize, Items
-from polyexec._default import default_context, get_context
+from polyexec._default import default_context, get_context, others_of
 from polyexec._feeder import Feeder
 from polyexec._map import bound_of
 from polyexec._poolresults import AsyncResult, IMapIterator, MapResult
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from polyexec.context import Context
 
 __all__ = ["AsyncResult", "IMapIterator", "MapResult", "Pool", "ThreadPool"]
+
+ApplyResult = AsyncResult
+__getattr__ = others_of("multiprocessing.pool")
 
 
 class Pool(multiprocessing.pool.Pool):

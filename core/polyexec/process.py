@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing.process
 from typing import TYPE_CHECKING, Any
 
-from polyexec._default import default_context, late
+from polyexec._default import default_context, late, others_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["BaseProcess", "Process", "active_children", "current_process", "parent_process"]
+
+__getattr__ = others_of("multiprocessing.process")
 
 BaseProcess = multiprocessing.process.BaseProcess
 

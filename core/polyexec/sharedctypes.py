@@ -5,12 +5,14 @@ from __future__ import annotations
 from multiprocessing.sharedctypes import copy, synchronized
 from typing import TYPE_CHECKING, Any
 
-from polyexec._default import late
+from polyexec._default import late, others_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+
+__getattr__ = others_of("multiprocessing.sharedctypes")
 
 Array: Callable[..., Any] = late("Array")
 RawArray: Callable[..., Any] = late("RawArray")

@@ -76,11 +76,13 @@ def test_every_submodule_resolves_as_attribute_and_by_import(name: str) -> None:
     assert all(hasattr(module, public) for public in getattr(module, "__all__", ()))
 
 
-@pytest.mark.parametrize("name", ["connection", "managers", "pool", "queues", "sharedctypes"])
+@pytest.mark.parametrize(
+    "name", ["connection", "managers", "pool", "process", "queues", "sharedctypes"]
+)
 def test_submodules_have_the_names_of_multiprocessings(name: str) -> None:
     theirs = importlib.import_module(f"multiprocessing.{name}")
     ours = importlib.import_module(f"polyexec.{name}")
-    public = set(getattr(theirs, "__all__", ()))
+    public = {each for each in dir(theirs) if not each.startswith("_")}
     assert {each for each in public if not hasattr(ours, each)} == set()
 
 

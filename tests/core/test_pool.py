@@ -238,6 +238,18 @@ def test_an_error_of_imaps_input_is_raised_in_its_place(pool: Any) -> None:
         next(results)
 
 
+def test_an_imap_keeps_its_pool() -> None:
+    results = _pool().imap(_square, range(3))
+    gc.collect()
+    with pytest.warns(ResourceWarning, match="unclosed"):  # it goes with the last result
+        assert list(results) == [0, 1, 4]
+
+
+def test_a_map_of_nothing_calls_nobody(pool: Any) -> None:
+    result = pool.map_async(_square, [], callback=_fail, error_callback=_fail)
+    assert (result.ready(), result.get(PATIENCE)) == (True, [])
+
+
 def test_leaving_a_loop_over_an_infinite_imap_ends(pool: Any) -> None:
     def body() -> int:
         last = 0

@@ -19,6 +19,7 @@ from core.fakes import (
     ends,
     fake,
     hold,
+    python,
     thread_executor,
 )
 
@@ -259,3 +260,27 @@ def test_a_worker_that_drops_an_unread_map_does_not_wait_for_itself(gate: thread
     gate.set()
     ends(executor.shutdown)
     assert seen == list(range(100))
+
+
+def test_submits_that_find_the_stack_full_keep_no_shutdown_waiting() -> None:
+    code = """
+        import sys
+        import polyexec
+
+        def fill(executor):
+            executor.submit(abs, 1)
+            fill(executor)
+
+        limit = sys.getrecursionlimit()
+        with polyexec.get_context("thread").Executor(1) as executor:
+            executor.submit(abs, 1).result()
+            for low in range(200, 230):
+                sys.setrecursionlimit(low)
+                try:
+                    fill(executor)
+                except RecursionError:
+                    pass
+            sys.setrecursionlimit(limit)
+        print("ended")
+    """
+    assert python(code).stdout == "ended\n"
