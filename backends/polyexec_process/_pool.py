@@ -180,8 +180,7 @@ class LocalPool:
         """Start all workers."""
         with Uninterrupted(), self.lock:
             self._start()
-            while len(self.links) < self.size and self._staff.bear():
-                pass
+            self._staff.bear_all()
 
     def _start(self) -> None:
         if self.reactor.thread is None:

@@ -26,6 +26,9 @@ MISCARRIAGES: Final = 3
 SCARCE: Final = 1.0
 #: How many seconds pass before it is tried again, at least.
 _PAUSE: Final = 0.01
+#: How many births may be under way. To ask for a worker must not block: it is done with the pool's
+#: lock held, and the nursery may be waiting for us to read of the births before, which takes that.
+UNDER_WAY: Final = 32
 
 
 class Staff:
@@ -51,6 +54,10 @@ class Staff:
         self._births: Births | None = None
         #: Before when it is no use to ask for another worker, while there are others.
         self._next_try = 0.0
+        #: How many births the nursery has not told of, and how many more workers are to be started
+        #: whether there is work or not.
+        self._under_way = 0
+        self._wanted = 0
         #: How many workers in a row have died before they were ready.
         self.miscarriages: int = 0
         #: Whether there will be no more workers, of which the client may not have heard yet.
@@ -77,6 +84,12 @@ class Staff:
             self._births.sock.close()
 
     # -- births ------------------------------------------------------------------------------------
+
+    def bear_all(self) -> None:
+        """Start as many workers as there may be; some once others are born, if those are many."""
+        self._wanted = self._pool.size - len(self._pool.links)
+        while self._wanted > 0 and self.bear():
+            pass
 
     def bear(self) -> bool:
         """Start a worker; return False if none can be had now.
@@ -106,6 +119,8 @@ class Staff:
             # If the nursery has ended we shall hear of it.
             gone = isinstance(error, BrokenPipeError | ConnectionResetError)
             return not gone and self._do_with_fewer(error)
+        self._under_way += 1
+        self._wanted -= self._wanted > 0
         link.release_fds()
         pool.records.opened(number)
         pool.links[number] = link
@@ -116,15 +131,19 @@ class Staff:
 
     @property
     def _may_bear(self) -> bool:
-        return self._births is not None and not self._pool.stopping and not self.failing
+        if self._births is None or self._pool.stopping or self.failing:
+            return False
+        return self._under_way < UNDER_WAY
 
     @property
     def is_short(self) -> bool:
-        """Whether there is work for another worker, and room for that."""
+        """Whether there is work for another worker, or it is wanted all the same, and room."""
         pool = self._pool
         links = pool.links.values()
         if len(links) >= pool.size:
             return False
+        if self._wanted > 0:
+            return True
         # What those that are to end have is theirs.
         theirs = sum(link.window.held for link in links if link.leaving)
         return pool.outstanding - theirs > pool.working()
@@ -149,6 +168,7 @@ class Staff:
         """Go on with the workers that there are, or raise *error* if there are none."""
         if not self._pool.links:
             raise error
+        self._wanted = 0
         self._next_try = time.monotonic() + SCARCE
         return False
 
@@ -162,6 +182,9 @@ class Staff:
             self._orphaned()
             return
         what, number, detail = message
+        if what != "died":
+            with self._pool.lock:
+                self._under_way -= 1
         link = self._pool.links.get(number)
         if link is None:
             return
@@ -183,6 +206,7 @@ class Staff:
     def _not_born(self, link: Link, why: str) -> None:
         """Do without a worker that the nursery could not start, unless it would be the only one."""
         others = len(self._pool.links) > 1
+        self._wanted = 0
         self._next_try = time.monotonic() + SCARCE
         link.leaving = link.killed = others
         self.bury(link, None, None if others else f"none could be started: {why}")

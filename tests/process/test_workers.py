@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ import pytest
 
 import polyexec
 import tasks
-from core.fakes import PATIENCE, python
+from core.fakes import PATIENCE, await_that, python
 from polyexec._map import AHEAD
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
 from process.programs import LOCAL
+
+if sys.platform != "win32":
+    from polyexec_process import _births, _staff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +70,35 @@ def test_while_its_first_result_is_awaited_a_map_pulls_a_bounded_distance(contex
     with context.Executor(2) as executor, executor.map(time.sleep, inputs()) as results:
         next(results)
         assert pulled <= 1 + 2 * AHEAD
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_many_workers_are_not_asked_for_at_once(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    heard: list[str] = []
+    under_way: list[int] = []
+    bear, hear = _births.Births.bear, _births.Births.hear
+
+    def note_bear(births: _births.Births, number: int, fds: tuple[int, ...]) -> None:
+        asked.append(number)
+        under_way.append(len(asked) - heard.count("born"))
+        bear(births, number, fds)
+
+    def note_hear(births: _births.Births) -> tuple[Any, ...] | None:
+        message = hear(births)
+        heard.append("gone" if message is None else message[0])
+        return message
+
+    monkeypatch.setattr(_births.Births, "bear", note_bear)
+    monkeypatch.setattr(_births.Births, "hear", note_hear)
+    monkeypatch.setattr(_staff, "UNDER_WAY", 2)
+    executor: Any = context.Executor(5)
+    executor.start_workers()
+    await_that(lambda: len(executor._processes) == 5)
+    assert max(under_way) <= 2
+    executor.shutdown()
 
 
 @pytest.mark.parametrize("method", LOCAL)
