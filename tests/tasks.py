@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import multiprocessing
 import os
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
@@ -203,6 +205,17 @@ def leave_a_child_behind() -> str:
         sys.exit(0)
     os.wait()
     return "parent"
+
+
+def leave_unending(what: str) -> int:
+    """Leave something that this process waits for as it ends; return its number."""
+    if what == "a thread":
+        threading.Thread(target=threading.Event().wait).start()
+    elif what == "a process":
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,)).start()
+    else:
+        atexit.register(time.sleep, 1000)
+    return os.getpid()
 
 
 class Sleeper:

@@ -52,7 +52,9 @@ class ProcessExecutor(Executor, _Standard):
     *initializer*, *initargs*: called in each worker before its first task. *max_tasks_per_child*:
     how many tasks a worker runs before it is replaced; *max_memory_per_child*: how many bytes of
     memory it may hold after a task. *idle_timeout*: after how many seconds without work a worker
-    ends. *env*: environment variables of the workers, set before they import anything of their own.
+    ends. What one of these ends waits for its threads, child processes and exit hooks, as at
+    `shutdown`; but after a second another takes its place, and after ten it is killed. *env*:
+    environment variables of the workers, set before they import anything of their own.
     *on_worker_lost*: "replace" it, or "break" the executor as ProcessPoolExecutor does.
     *propagate*: the context variables, each a variable of a module, whose values tasks see as they
     were where they were submitted.

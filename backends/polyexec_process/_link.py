@@ -74,6 +74,9 @@ class Link:
         self.unprepared: bool = False
         self.process: WorkerProcess = WorkerProcess(self)
         self.leaving: bool = False
+        #: Since when it has nothing more to do, and whether another has its place since.
+        self.over_at: float | None = None
+        self.lingers: bool = False
         self._told_end = False
         self.idle: bool = True
         self.done: int = 0

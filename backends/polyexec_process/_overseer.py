@@ -1,4 +1,8 @@
-"""Sees to what no event tells: jobs that take too long, and workers that have nothing to do."""
+"""Sees to what no event tells: jobs that take too long, and workers that have nothing to do.
+
+A worker that is to end waits for its threads and child processes and runs its exit hooks, as the
+standard library's do. None of that may ever end, and tasks wait for its place.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ PATIENCE: Final = 0.02
 SLOW_START: Final = 1.0
 #: How often, in seconds, the reactor looks while there is something to watch.
 TICK: Final = 0.01
+#: How many seconds a worker has to end before another takes its place, and before it is killed.
+GRACE: Final = 1.0
+LAST: Final = 10.0
 #: How many seconds a processor may take to let another see what it stored; by far.
 MOMENT: Final = 0.001
 
@@ -70,13 +77,33 @@ class Overseer:
             if self._holds(link, now):
                 return MOMENT
             return TICK if len(window.entries) > 1 or not link.ready else None
-        if self._idle_timeout is None or link.leaving or not link.ready:
+        if link.leaving:
+            return self._see_off(link, now)
+        if self._idle_timeout is None or not link.ready:
             return None
         left = link.since + self._idle_timeout - now
         if left <= 0:
             pool.retire(link)
-            return None
+            return self._see_off(link, now)
         return left
+
+    def _see_off(self, link: Link, now: float) -> float | None:
+        """Replace a worker that has nothing more to do and does not end, and then kill it."""
+        pool = self._pool
+        if link.over_at is None:
+            if pool.stopping:
+                return None  # nobody needs its place
+            link.over_at = now
+        spent = now - link.over_at
+        if spent < GRACE:
+            return GRACE - spent
+        if not link.lingers:
+            link.lingers = True
+            pool.most += 1
+        if spent < LAST:
+            return LAST - spent
+        link.signal(signal.SIGKILL)
+        return GRACE
 
     def _time(self, link: Link, now: float) -> None:
         """Have the job that *link* runs stopped, if its time is up."""

@@ -83,6 +83,8 @@ class LocalPool:
         host: Host | None = None,
     ) -> None:
         self.size: int = size
+        #: How many there may be, with those that have nothing more to do and do not end.
+        self.most: int = size
         #: What guards all this, and what those wait on who wait for a change of it.
         self.lock: Condition = Condition()
         self.links: dict[int, Link] = {}
@@ -113,9 +115,9 @@ class LocalPool:
 
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
-        if len(self.links) < self.size:
+        if len(self.links) < self.most:
             with Uninterrupted(), self.lock:
-                if len(self.links) < self.size and self.outstanding >= self.working():
+                if len(self.links) < self.most and self.outstanding >= self.working():
                     self.want_worker()
                 self._incoming.append(job)
                 self._hand_out()
@@ -123,14 +125,14 @@ class LocalPool:
         self._incoming.append(job)
         # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
         # buries one does as well, and so we look again whether there are enough.
-        if self.idle or len(self.links) < self.size:
+        if self.idle or len(self.links) < self.most:
             with Uninterrupted(), self.lock:
                 self._hand_out()
 
     def _hand_out(self) -> None:
         """Have a job that was submitted sent, if there is a worker for it."""
         if not self.idle:
-            if len(self.links) < self.size:
+            if len(self.links) < self.most:
                 self.reactor.wake()
         elif self.observed:
             self.reactor.wake()
@@ -173,7 +175,7 @@ class LocalPool:
                 self.start_workers()
             else:
                 self._start()
-                if len(self.links) < self.size:
+                if len(self.links) < self.most:
                     self._staff.bear()
 
     def start_workers(self) -> None:
@@ -242,11 +244,13 @@ class LocalPool:
     def resize(self, size: int) -> None:
         """Have *size* workers at most; those too many end once they have done what they have."""
         with Uninterrupted(), self.lock:
+            self.most += size - self.size
             self.size = size
             staying = [link for link in self.links.values() if not link.leaving]
             staying.sort(key=lambda link: not link.idle)
             for link in staying[: max(len(staying) - size, 0)]:
                 self.retire(link)
+            self.reactor.wake()  # it is to watch whether they end
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""

@@ -87,7 +87,7 @@ class Staff:
 
     def bear_all(self) -> None:
         """Start as many workers as there may be; some once others are born, if those are many."""
-        self._wanted = self._pool.size - len(self._pool.links)
+        self._wanted = self._pool.most - len(self._pool.links)
         while self._wanted > 0 and self.bear():
             pass
 
@@ -140,7 +140,7 @@ class Staff:
         """Whether there is work for another worker, or it is wanted all the same, and room."""
         pool = self._pool
         links = pool.links.values()
-        if len(links) >= pool.size:
+        if len(links) >= pool.most:
             return False
         if self._wanted > 0:
             return True
@@ -260,6 +260,7 @@ class Staff:
             pool.reactor.forget(link.jobs)
         del pool.links[link.number]
         pool.idle -= link.idle
+        pool.most -= link.lingers
         running = pool.scheduler.lost(link.window, link.begun)
         if running is not None:
             pool.note_ended(1)

@@ -65,7 +65,8 @@ class Station:
         address = self._node.output_address
         about = {"client": self.client, "executor": self.number}
         output = None if address is None else (address, about)
-        env = self._workers_units.give(name, [link.name for link in self.pool.links.values()])
+        using = [link.name for link in self.pool.links.values() if not link.lingers]
+        env = self._workers_units.give(name, using)
         method = self._node.method
         return pickle.dumps(RemoteBirth(name, method, self._cpus, self._birth, env, output))
 

@@ -19,7 +19,7 @@ from polyexec.testing import tasks as kit_tasks
 from process.programs import LOCAL
 
 if sys.platform != "win32":
-    from polyexec_process import _births, _staff
+    from polyexec_process import _births, _overseer, _staff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +110,45 @@ def test_an_idle_worker_ends_and_another_takes_its_place(context: Context) -> No
         worker.join(PATIENCE)
         assert worker.exitcode == 0
         assert executor.submit(os.getpid).result(PATIENCE) != worker.pid
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"idle_timeout": 0.05}, {"max_tasks_per_child": 1}, {"max_memory_per_child": 1}],
+    ids=str,
+)
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_worker_that_is_to_end_and_does_not_is_replaced(
+    context: Context, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(_overseer, "GRACE", 0.01)
+    monkeypatch.setattr(_overseer, "LAST", 1000.0)
+    executor: Any = context.Executor(1, **options)
+    pid = executor.submit(tasks.leave_unending, "a thread").result(PATIENCE)
+    await_that(lambda: executor.workers()[0]["state"] == "leaving")
+    worker = executor._processes[pid]
+    assert executor.submit(os.getpid).result(PATIENCE) != pid
+    assert worker.is_alive()
+    worker.kill()
+    worker.join(PATIENCE)
+    executor.shutdown()
+    assert executor._pool.most == 1
+
+
+@pytest.mark.parametrize("what", ["a thread", "a process", "an exit hook"])
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_worker_that_is_to_end_and_never_would_is_killed(
+    context: Context, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    executor: Any = context.Executor(1)
+    monkeypatch.setattr(_overseer, "GRACE", 0.01)
+    monkeypatch.setattr(_overseer, "LAST", 0.02)
+    pid = executor.submit(tasks.leave_unending, what).result(PATIENCE)
+    worker = executor._processes[pid]
+    executor._pool.resize(0)
+    worker.join(PATIENCE)
+    assert worker.exitcode == -signal.SIGKILL
+    executor.shutdown()
 
 
 def test_a_worker_that_grew_too_large_is_replaced(context: Context) -> None:
