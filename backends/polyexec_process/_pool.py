@@ -12,6 +12,10 @@ To stop a job that runs is to kill its worker, and that must hurt no other job:
     a moment later: is it still that job?     BEGUN            <-
       yes: kill; whatever it held besides was not begun, and goes to others
       no:  it had ended; what was held back comes back as passed over
+
+The lock is re-entrant, and what it guards is not fit for that: a signal's handler, the collector or
+a plugin's hook may call while their own thread holds it, and is half way through a change. Such a
+call only leaves word, and the reactor sees to it once the lock is free.
 """
 
 from __future__ import annotations
@@ -109,16 +113,15 @@ class LocalPool:
         self._staff = Staff(self, births, prepare, names, max_tasks)
         self._all_at_once = all_at_once
         self._max_memory = max_memory
-        self._dispatching = False
 
     # -- for the client ----------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
-        if len(self.links) < self.most:
+        if len(self.links) < self.most and not self.lock.is_held:
             with Uninterrupted(), self.lock:
                 if len(self.links) < self.most and self.outstanding >= self.working():
-                    self.want_worker()
+                    self._start_worker()
                 self._incoming.append(job)
                 self._hand_out()
             return
@@ -126,6 +129,9 @@ class LocalPool:
         # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
         # buries one does as well, and so we look again whether there are enough.
         if self.idle or len(self.links) < self.most:
+            if self.lock.is_held:
+                self.reactor.rouse()
+                return
             with Uninterrupted(), self.lock:
                 self._hand_out()
 
@@ -133,13 +139,13 @@ class LocalPool:
         """Have a job that was submitted sent, if there is a worker for it."""
         if not self.idle:
             if len(self.links) < self.most:
-                self.reactor.wake()
+                self.reactor.rouse()
         elif self.observed:
-            self.reactor.wake()
+            self.reactor.rouse()
         else:
             self.dispatch()
             if self._staff.is_short:  # another thread has seen the same idle worker
-                self.reactor.wake()
+                self.reactor.rouse()
 
     @property
     def outstanding(self) -> int:
@@ -170,19 +176,27 @@ class LocalPool:
 
     def want_worker(self) -> None:
         """Start one more worker, unless there are enough."""
-        with Uninterrupted(), self.lock:
-            if self._all_at_once:
-                self.start_workers()
-            else:
-                self._start()
-                if len(self.links) < self.most:
-                    self._staff.bear()
+        if not self.lock.is_held:  # else a job that comes later has one started
+            with Uninterrupted(), self.lock:
+                self._start_worker()
+
+    def _start_worker(self) -> None:
+        if self._all_at_once:
+            self._start_workers()
+        else:
+            self._start()
+            if len(self.links) < self.most:
+                self._staff.bear()
 
     def start_workers(self) -> None:
         """Start all workers."""
-        with Uninterrupted(), self.lock:
-            self._start()
-            self._staff.bear_all()
+        if not self.lock.is_held:  # as above
+            with Uninterrupted(), self.lock:
+                self._start_workers()
+
+    def _start_workers(self) -> None:
+        self._start()
+        self._staff.bear_all()
 
     def _start(self) -> None:
         if self.reactor.thread is None:
@@ -192,10 +206,9 @@ class LocalPool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
+        if self.lock.is_held:
+            return False  # it may be on its way
         with Uninterrupted(), self.lock:
-            # Within `dispatch` it is the collector that cancels, and the job may be on its way.
-            if self._dispatching:
-                return False
             self._take_in()
             if not self.scheduler.withdraw(job):
                 return False
@@ -209,6 +222,9 @@ class LocalPool:
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
+        if self.lock.is_held:
+            self.kill_soon(job)
+            return False  # to wait is to let go of the lock
         with Uninterrupted(), self.lock:
             thread = self.reactor.thread
             if job.place is None or thread is None or not thread.is_alive():
@@ -239,7 +255,7 @@ class LocalPool:
             if job.place is not None:
                 self.overseer.kills.setdefault(job, False)
                 self.overseer.unawaited.add(job)
-                self.reactor.wake()
+                self.reactor.rouse()
 
     def resize(self, size: int) -> None:
         """Have *size* workers at most; those too many end once they have done what they have."""
@@ -256,7 +272,7 @@ class LocalPool:
         """End the workers once they have done what they have."""
         with Uninterrupted(), self.lock:
             self.stopping = True
-            self.reactor.wake()
+            self.reactor.rouse()
 
     def join(self) -> None:
         """Return once all has ended."""
@@ -310,37 +326,31 @@ class LocalPool:
 
     def dispatch(self) -> None:
         """Send jobs to workers that may have more; called with the lock held."""
-        if self._dispatching:
-            return  # the collector, or a hook, submits within it: the loop comes to that
-        self._dispatching = True
-        try:
-            back = self.scheduler.requeued()
-            if back:
-                self.overseer.timed -= sum(job.timeout is not None for job in back)
-                self.client.unstarted(back)
-            while True:
-                if self._incoming:
-                    self._take_in()
-                found = self.scheduler.assign()
-                if found is None:
-                    break
-                window, jobs = found
-                link = self.links[window.worker]
-                if link.idle:
-                    link.idle = False
-                    self.idle -= 1
-                    window.progressed_at = time.monotonic()
-                self.overseer.timed += jobs[0].timeout is not None  # those go alone
-                self.client.started(jobs, link.name)
-                self.send(link, link.message(jobs))
-                if window.left == 0:
-                    link.finish()
-                    if link.out:
-                        self.reactor.wake()  # it is to send the rest
-                if self.reactor.resting and (self.overseer.timed or len(window.entries) > 1):
-                    self.reactor.wake()  # it is to watch the clock from now on
-        finally:
-            self._dispatching = False
+        back = self.scheduler.requeued()
+        if back:
+            self.overseer.timed -= sum(job.timeout is not None for job in back)
+            self.client.unstarted(back)
+        while True:
+            if self._incoming:
+                self._take_in()
+            found = self.scheduler.assign()
+            if found is None:
+                break
+            window, jobs = found
+            link = self.links[window.worker]
+            if link.idle:
+                link.idle = False
+                self.idle -= 1
+                window.progressed_at = time.monotonic()
+            self.overseer.timed += jobs[0].timeout is not None  # those go alone
+            self.client.started(jobs, link.name)
+            self.send(link, link.message(jobs))
+            if window.left == 0:
+                link.finish()
+                if link.out:
+                    self.reactor.wake()  # it is to send the rest
+            if self.reactor.resting and (self.overseer.timed or len(window.entries) > 1):
+                self.reactor.wake()  # it is to watch the clock from now on
 
     def send(self, link: Link, data: bytes) -> None:
         if not link.write(data) and link not in self.writing:

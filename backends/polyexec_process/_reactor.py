@@ -133,7 +133,13 @@ class Reactor:
     def wake(self) -> None:
         """End the thread's wait; any thread may call."""
         self.due_at = 0.0
-        if self._waker is not None and not self.is_current:
+        if not self.is_current:
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Do as `wake`, but end this thread's next wait, too, for who may be anywhere in a turn."""
+        self.due_at = 0.0
+        if self._waker is not None:
             with contextlib.suppress(OSError):  # it has not read the last one yet, or has ended
                 self._waker[1].send(b"!")
 

@@ -27,6 +27,8 @@ class WorkerProcess:
     def pid(self) -> int | None:
         """Its process's number; waits until there is one."""
         link = self._link
+        if link.changed.is_held:
+            return link.pid  # a signal's handler asks: to wait is to let go of the lock
         with Uninterrupted(), link.changed:
             link.changed.wait_for(lambda: link.pid or link.dead)
         return link.pid

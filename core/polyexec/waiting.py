@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         def __exit__(self, *_: object) -> None: ...
         def _release_save(self) -> Any: ...
         def _acquire_restore(self, held: Any) -> None: ...
+        def _is_owned(self) -> bool: ...
 
 else:
     _RLock = type(threading.RLock())
@@ -49,6 +50,11 @@ class Condition(_RLock):
     def __init__(self) -> None:
         super().__init__()
         self._waiters: list[Any] = []
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this thread holds the lock."""
+        return self._is_owned()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Let go of the lock until notified; return whether that was within *timeout* seconds."""

@@ -364,6 +364,46 @@ def test_a_pool_that_can_have_no_workers_starts_no_more(context: Context) -> Non
     executor.shutdown()
 
 
+@pytest.mark.parametrize("where", ["_make_births", "_prepare", "_open_link"])
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_is_submitted_while_the_same_thread_starts_workers_starts_no_others(
+    context: Context, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    executor: Any = context.Executor(2)
+    staff = executor._pool._staff
+    start = getattr(staff, where)
+    futures: list[Any] = []
+
+    def start_interrupted(*args: Any) -> Any:
+        monkeypatch.undo()
+        futures.append(executor.submit(int))  # as a signal's handler would just then
+        return start(*args)
+
+    monkeypatch.setattr(staff, where, start_interrupted)
+    futures.append(executor.submit(int))
+    assert [future.result(PATIENCE) for future in futures] == [0, 0]
+    assert len(executor._processes) <= 2
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_interrupts_the_holder_of_the_lock_waits_for_nothing(
+    context: Context, gate: Path
+) -> None:
+    executor: Any = context.Executor(1)
+    running, waiting = executor.submit(gate.read_bytes), executor.submit(int)
+    await_that(running.running)
+    with executor._pool.lock:
+        assert not waiting.cancel()
+        assert not running.cancel(running=True)
+        late = executor.submit(int)
+        executor.start_workers()
+        assert len(executor._processes) <= 1
+    assert [future.result(PATIENCE) for future in (waiting, late)] == [0, 0]
+    assert running.cancelled()
+    executor.shutdown()
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_task_is_not_stopped_by_a_reactor_that_has_failed(
     context: Context, gate: Path, monkeypatch: pytest.MonkeyPatch
