@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 #: What an owner's turn returns once all has ended.
 OVER: Final = -1.0
-_LONG: Final = 60.0
+#: How many seconds to wait at a time, at most: what waits takes no number of its own choosing.
+_LONG: Final = 3600.0
 
 
 class Host(Protocol):
@@ -150,7 +151,10 @@ class Reactor:
 
     def wait(self, timeout: float | None) -> None:
         """Wait for events, *timeout* seconds at most, and have them seen to."""
-        events = self._lookout.wait() if timeout is None else self.selector.select(timeout)
+        if timeout is None:
+            events = self._lookout.wait()
+        else:
+            events = self.selector.select(min(timeout, _LONG))
         self.resting = False
         for key, _ in events:
             key.data()

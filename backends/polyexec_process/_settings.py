@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from polyexec.surroundings import Propagation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+#: What is no limit in effect, in seconds, and has no such odd values as are none by name.
+_DECADES = 1e9
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,20 @@ def _checked_env(options: Mapping[str, Any]) -> dict[str, str]:
     for name, value in env.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"env must map strings to strings, not {name!r} to {value!r}")
+        if not name or "=" in name or "\0" in name + value or not _is_encodable(name + value):
+            raise ValueError(
+                f"env can't set {name!r} to {value!r}; a name is not empty and has no '=', and "
+                "neither has a NUL or what the file system's encoding lacks"
+            )
     return env
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _seconds(name: str, value: Any) -> float | None:
@@ -71,6 +88,6 @@ def _seconds(name: str, value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}; None is no limit")
-    if value <= 0:
+    if not value > 0:
         raise ValueError(f"{name} must be greater than 0 seconds, not {value!r}; None is no limit")
-    return float(value)
+    return float(min(value, _DECADES))

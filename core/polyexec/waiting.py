@@ -107,7 +107,8 @@ class Condition(_RLock):
 
 def acquire(lock: Any, timeout: float | None) -> bool:
     """Take one of threading's locks; return whether it was to be had in *timeout* seconds."""
-    taken: bool = lock.acquire(timeout=-1 if timeout is None else timeout)
+    longest = threading.TIMEOUT_MAX
+    taken: bool = lock.acquire(timeout=-1 if timeout is None else min(timeout, longest))
     return taken
 
 

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import logging
+import math
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from polyexec import Future
 from polyexec.future import Alarm
 from polyexec.scheduling import Job
 from polyexec.task import start_all, succeed_all
+from polyexec.waiting import acquire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,6 +162,11 @@ def test_waiting_for_a_result_ends_with_the_timeout(executor: Any) -> None:
         future.result(timeout=0.01)
     with pytest.raises(concurrent.futures.TimeoutError):
         future.exception(timeout=0)
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300, math.inf])
+def test_one_may_be_as_patient_as_one_likes(seconds: float) -> None:
+    assert acquire(threading.Lock(), seconds)
 
 
 def test_all_who_wait_for_a_result_are_woken(executor: Any) -> None:

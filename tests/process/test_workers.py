@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -99,6 +100,13 @@ def test_many_workers_are_not_asked_for_at_once(
     await_that(lambda: len(executor._processes) == 5)
     assert max(under_way) <= 2
     executor.shutdown()
+
+
+@pytest.mark.parametrize("seconds", [30 * 24 * 3600, 1e300, math.inf])
+def test_a_worker_may_be_idle_for_as_long_as_one_likes(context: Context, seconds: float) -> None:
+    with context.Executor(1, idle_timeout=seconds) as executor:
+        pid = executor.submit(os.getpid).result(PATIENCE)
+        assert executor.submit(os.getpid).result(PATIENCE) == pid
 
 
 @pytest.mark.parametrize("method", LOCAL)
@@ -201,7 +209,13 @@ def test_without_the_process_that_starts_workers_the_executor_is_broken(context:
     [
         ({"idle_timeout": -1}, "idle_timeout must be greater than 0"),
         ({"idle_timeout": "1"}, "idle_timeout must be a number"),
+        ({"idle_timeout": math.nan}, "idle_timeout must be greater than 0"),
         ({"env": {"A": 1}}, "env must map strings to strings"),
+        ({"env": {"A=B": "1"}}, "env can't set 'A=B'"),
+        ({"env": {"": "1"}}, "env can't set ''"),
+        ({"env": {"A\0": "1"}}, "env can't set 'A"),
+        ({"env": {"A": "1\0"}}, "env can't set 'A'"),
+        ({"env": {"A": "\ud800"}}, "env can't set 'A'"),
         ({"on_worker_lost": "panic"}, "on_worker_lost must be"),
         ({"max_memory_per_child": 0}, "max_memory_per_child"),
         ({"initargs": 3}, "initargs must be a tuple"),
