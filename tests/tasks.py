@@ -218,6 +218,12 @@ def leave_unending(what: str) -> int:
     return os.getpid()
 
 
+def leave_the_group() -> None:
+    """Move this process to its parent's group, and wait for ever."""
+    os.setpgid(0, os.getpgid(os.getppid()))
+    threading.Event().wait()
+
+
 class Sleeper:
     """Sleeps as it is unpickled where it was not made."""
 

@@ -10,9 +10,10 @@ import socket
 import sys
 import threading
 import warnings
+from array import array
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process._nursery import be_nursery, current_directory, receive, send
+from polyexec_process._nursery import be_nursery, current_directory, frame, receive, send
 from polyexec_process._preload import program
 
 if TYPE_CHECKING:
@@ -74,8 +75,18 @@ class Births:
                 theirs.close()
 
     def bear(self, number: int, fds: tuple[int, ...]) -> None:
-        """Ask for a worker with these descriptors."""
-        send(self.sock, ("bear", number), fds)
+        """Ask for a worker with these descriptors; any thread may call, or ask as below.
+
+        Neither blocks, for the nursery may be waiting for us to read; OSError is raised instead. As
+        little as this is sent as a whole, or not at all.
+        """
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]
+        self.sock.sendmsg([frame(("bear", number))], rights, socket.MSG_DONTWAIT)
+
+    def signal(self, number: int, signum: signal.Signals) -> None:
+        """Have a worker that has left its group get *signum*."""
+        with contextlib.suppress(OSError):  # it has ended; or who means it says so again
+            self.sock.send(frame(("signal", number, int(signum))), socket.MSG_DONTWAIT)
 
     def hear(self) -> tuple[Any, ...] | None:
         """Return the nursery's next message, None if it has ended."""

@@ -40,7 +40,7 @@ from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from polyexec.scheduling import Job, Window
     from polyexec.waiting import Condition
@@ -60,10 +60,17 @@ class Link:
 
     window: Window
 
-    def __init__(self, number: int, name: str, ended: Condition) -> None:
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        ended: Condition,
+        chase: Callable[[int, signal.Signals], None],
+    ) -> None:
         self.number: int = number
         self.name: str = name
         self.changed: Condition = ended
+        self._chase = chase
         self.pid: int | None = None
         self.exitcode: int | None = None
         self.ready: bool = False
@@ -188,9 +195,11 @@ class Link:
         """Send the worker, and what its tasks started, *signum*."""
         if self.pid is None:
             return
-        # The group alone: without one it has ended, and its number may be another process's.
+        # The group alone: without one it has ended, and its number may be another process's; or it
+        # has left it, which the nursery knows, its parent, who reaps it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signum)
+        self._chase(self.number, signum)
 
     # -- from the worker -------------------------------------------------------------------------
 

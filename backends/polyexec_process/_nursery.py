@@ -8,7 +8,8 @@ process has gone it kills the workers, busy or not, and goes as well.
 
 Over its socket, each message a length and a marshalled tuple, descriptors sent along:
 
-    to it      ("bear", number) with the worker's descriptors  ("end", 0)
+    to it      ("bear", number) with the worker's descriptors
+               ("signal", number, signum) ("end", 0)
     from it    ("born", number, pid) ("failed", number, why) ("died", number, status)
 
 The first worker waits for all that this imports, `typing` and `pickle` among what it does without.
@@ -41,13 +42,15 @@ _INIT = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def send(sock: socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
-    """Send *message*, and *fds* along with it."""
+def frame(message: tuple[Any, ...]) -> bytes:
+    """Return *message* as it is sent."""
     data = marshal.dumps(message)
-    data = _LENGTH.pack(len(data)) + data
-    sent = socket.send_fds(sock, [data], list(fds)) if fds else sock.send(data)
-    if sent < len(data):
-        sock.sendall(data[sent:])
+    return _LENGTH.pack(len(data)) + data
+
+
+def send(sock: socket.socket, message: tuple[Any, ...]) -> None:
+    """Send *message*."""
+    sock.sendall(frame(message))
 
 
 def receive(sock: socket.socket) -> tuple[tuple[Any, ...], list[int]] | None:
@@ -122,9 +125,13 @@ class Nursery:
         received = receive(self._sock)
         if received is None:
             return False
-        (what, number), fds = received
+        (what, number, *more), fds = received
         if what == "end":
             return False
+        if what == "signal":
+            for pid in [pid for pid, each in self._numbers.items() if each == number]:
+                _signal_stray(pid, *more)
+            return True
         try:
             pid = self._bear(fds)
         except OSError as error:
@@ -181,6 +188,17 @@ class Nursery:
         for pid in self._numbers:
             with contextlib.suppress(OSError):  # it ended by itself
                 os.killpg(pid, signal.SIGKILL)
+            _signal_stray(pid, signal.SIGKILL)
+
+
+def _signal_stray(pid: int, signum: int) -> None:
+    """Send a worker *signum* if it has left its group, which is signalled as a whole.
+
+    The number is the worker's until that is reaped, which only this process does.
+    """
+    with contextlib.suppress(OSError):  # it runs as another user by now
+        if os.getpgid(pid) != pid:
+            os.kill(pid, signum)
 
 
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:

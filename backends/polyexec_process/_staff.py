@@ -26,8 +26,8 @@ MISCARRIAGES: Final = 3
 SCARCE: Final = 1.0
 #: How many seconds pass before it is tried again, at least.
 _PAUSE: Final = 0.01
-#: How many births may be under way. To ask for a worker must not block: it is done with the pool's
-#: lock held, and the nursery may be waiting for us to read of the births before, which takes that.
+#: How many births may be under way, for which the nursery's socket has room by far: we don't wait
+#: for that, with the pool's lock held, which takes whoever is to read of the births before.
 UNDER_WAY: Final = 32
 
 
@@ -156,7 +156,8 @@ class Staff:
         return max(self._next_try - time.monotonic(), _PAUSE)
 
     def _open_link(self, number: int, name: str) -> Link:
-        link = Link(number, name, self._pool.lock)
+        assert self._births is not None
+        link = Link(number, name, self._pool.lock, self._births.signal)
         try:
             self._pool.records.open(number, link.words)
         except OSError:

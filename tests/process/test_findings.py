@@ -404,6 +404,40 @@ def test_what_interrupts_the_holder_of_the_lock_waits_for_nothing(
     executor.shutdown()
 
 
+def test_a_task_that_leaves_its_group_is_stopped_all_the_same(context: Context) -> None:
+    with context.Executor(1) as executor:
+        future = executor.options(timeout=0.2).submit(tasks.leave_the_group)
+        assert isinstance(future.exception(PATIENCE), polyexec.TaskTimeoutError)
+
+
+STRAY = """
+import os
+import threading
+import polyexec
+
+
+def leave_the_group():
+    os.setpgid(0, os.getpgid(os.getppid()))
+    os.write(1, b"left")
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    reading, writing = os.pipe()
+    os.dup2(writing, 1)
+    executor = polyexec.get_context(METHOD).Executor(1)
+    executor.submit(leave_the_group)
+    assert os.read(reading, 4) == b"left"
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_task_that_leaves_its_group_outlives_no_program(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(STRAY))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_task_is_not_stopped_by_a_reactor_that_has_failed(
     context: Context, gate: Path, monkeypatch: pytest.MonkeyPatch
