@@ -22,7 +22,8 @@ CONTEXT = "POLYEXEC_CONTEXT"
 FALLBACK = "forkserver" if sys.platform == "linux" else "spawn"
 
 _lock = threading.RLock()
-_chosen: Context | None = None
+#: Its name alone, if it is the choice of the process that started this one, and not used yet.
+_chosen: Context | str | None = None
 
 
 def get_context(method: str | None = None, **options: Any) -> Context:
@@ -59,16 +60,29 @@ def default_context() -> Context:
     """Return the default context, making it if need be."""
     global _chosen  # noqa: PLW0603 - the process's choice
     with _lock:
-        if _chosen is None:
-            _chosen = get_context(_default_name())
+        if _chosen is None or isinstance(_chosen, str):
+            _chosen = get_context(_chosen or _default_name())
         return _chosen
 
 
 def get_start_method(allow_none: bool = False) -> str | None:  # noqa: FBT001, FBT002 - multiprocessing's signature
     """Return the default context's name; None if none was chosen yet and *allow_none*."""
+    if isinstance(_chosen, str):
+        return _chosen
     if _chosen is None and allow_none:
         return None
     return default_context().name
+
+
+def inherit_start_method(method: str | None) -> None:
+    """Have the default context that the process had which started this one; None if it had none.
+
+    For backends, in a new process, before it runs anything else: no lock is taken, for a fork may
+    have left it locked. The context is made when it is used.
+    """
+    global _chosen  # noqa: PLW0603 - the process's choice
+    if method is not None and method != get_start_method(allow_none=True):
+        _chosen = method
 
 
 def set_start_method(method: str | None, force: bool = False) -> None:  # noqa: FBT001, FBT002 - multiprocessing's signature

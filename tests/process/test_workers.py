@@ -261,3 +261,8 @@ def test_what_a_child_is_given_lives_until_the_child_has_it(context: Context) ->
     for process in [start() for _ in range(4)]:
         process.join(PATIENCE)
         assert process.exitcode == 0
+
+
+def test_the_programs_default_context_is_the_workers_too(context: Context, chosen: str) -> None:
+    with context.Executor(1) as executor:
+        assert executor.submit(polyexec.get_start_method).result(PATIENCE) == chosen
