@@ -179,6 +179,22 @@ def hold(lock: Any) -> None:
         pass
 
 
+def call_with(argument: Any, function: Any) -> None:
+    """Call *function* with *argument*."""
+    function(argument)
+
+
+def leave_with(go: Any, value: Any) -> NoReturn:
+    """Exit with what *value* is once *go* is set."""
+    go.wait()
+    sys.exit(value.value)
+
+
+def report_start_method(results: Any) -> None:
+    """Report the default context."""
+    results.put(polyexec.get_start_method())
+
+
 class MuteError(Exception):
     """An exception that can't say what it is."""
 

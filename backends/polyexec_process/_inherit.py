@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing.context
 import pickle
+import sys
 from multiprocessing import resource_sharer
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from polyexec.serialization import dumps as plain_dumps
+from polyexec.serialization.payloads import refuse
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from polyexec_process._byvalue import HeirPickler
+
+#: What multiprocessing takes away from others, too, when it is no longer referred to here.
+_LENT = (
+    ("multiprocessing.heap", "BufferWrapper"),
+    ("multiprocessing.managers", "BaseProxy"),
+    ("multiprocessing.sharedctypes", "SynchronizedBase"),
+    ("multiprocessing.synchronize", "SemLock"),
+)
 
 
 class _Heir:
@@ -27,28 +42,80 @@ def dumps_for_heir(obj: Any) -> bytes:
 
     In one pass: each time that a connection is pickled, a descriptor waits to be fetched.
     """
+    from polyexec_process._byvalue import HeirPickler
+
     state: Any = multiprocessing.context
     outer = state.get_spawning_popen()
     state.set_spawning_popen(_Heir())
     try:
-        return _dumps_by_value(obj)
+        return _dumps_by_value(HeirPickler, obj)
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
+        try:
+            return _dumps_by_value(HeirPickler, obj, tolerant=True)
+        except Exception:  # noqa: BLE001 - it is no global's fault
+            refuse(obj, error)
     finally:
         state.set_spawning_popen(outer)
 
 
-def dumps_inheritable(obj: Any) -> bytes:
-    """Pickle *obj* for the process that is being started, by value if it can't be done plainly."""
+def _dumps_by_value(kind: type[HeirPickler], obj: Any, *, tolerant: bool = False) -> bytes:
+    file = io.BytesIO()
+    pickler = kind(file, pickle.HIGHEST_PROTOCOL)
+    pickler.tolerant = tolerant
+    pickler.dump(obj)
+    return file.getvalue()
+
+
+def dumps_process(process: BaseProcess, fds: list[int]) -> tuple[bytes, list[Any]]:
+    """Return *process* as bytes for the child that is being started, and what that is lent.
+
+    As multiprocessing does, in one pickle; where that fails, or would mean nothing to the child,
+    by value. *fds* are the descriptors that the child is to be given so far.
+    """
+    file, lent, given = io.BytesIO(), list[Any](), len(fds)
+    first: Exception | None = None
     try:
-        return bytes(ForkingPickler.dumps(obj))
-    except Exception:  # noqa: BLE001 - reducers are the user's code; cloudpickle may do better
-        return _dumps_by_value(obj)
+        _NotingPickler(file, lent).dump(process)
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
+        first = error
+    else:
+        if child_has_main() or b"__main__" not in file.getvalue():
+            return file.getvalue(), lent
+    from polyexec_process._byvalue import ProcessPickler
 
-
-def _dumps_by_value(obj: Any) -> bytes:
-    from polyexec.serialization.namespaces import dumps_by_value
-
-    extra: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined]  # registered types
+    del fds[given:]  # none may be given twice
+    file, lent = io.BytesIO(), []
     try:
-        return dumps_by_value(obj, pickle.HIGHEST_PROTOCOL, reducers=extra)
-    except Exception:  # noqa: BLE001 - the user's reducers; this says what is wrong
-        return plain_dumps(obj)
+        ProcessPickler(file, lent).dump(process)
+    except Exception as error:  # noqa: BLE001 - reducers are the user's code
+        refuse(process, first or error)
+    return file.getvalue(), lent
+
+
+class _NotingPickler(ForkingPickler):
+    """multiprocessing's; notes what it lends."""
+
+    def __init__(self, file: io.BytesIO, lent: list[Any]) -> None:
+        super().__init__(file)
+        self._lent, self._kinds = lent, lent_kinds()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce *obj* as usual."""
+        if isinstance(obj, self._kinds):
+            self._lent.append(obj)
+        return NotImplemented
+
+
+def lent_kinds() -> tuple[type, ...]:
+    """Return the types of what must live here while a child uses it."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _LENT)
+    return tuple(kind for kind in found if kind is not None)
+
+
+def child_has_main() -> bool:
+    """Return whether multiprocessing's children run our main module again, as they do a file."""
+    main: Any = sys.modules["__main__"]
+    name: str | None = getattr(main.__spec__, "name", None)
+    if name is not None:
+        return name.rpartition(".")[2] != "__main__"
+    return getattr(main, "__file__", None) is not None

@@ -237,32 +237,6 @@ def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
     queue.join_thread()
 
 
-@pytest.mark.parametrize("method", LOCAL)
-def test_a_process_takes_a_closure(context: Context) -> None:
-    queue = context.Queue()
-    item = "item"
-    process = context.Process(target=lambda: queue.put(item))
-    process.start()
-    assert queue.get(timeout=PATIENCE) == "item"
-    process.join(PATIENCE)
-    assert process.exitcode == 0
-    queue.close()
-    queue.join_thread()
-
-
-@pytest.mark.parametrize("method", LOCAL)
-def test_what_a_child_is_given_lives_until_the_child_has_it(context: Context) -> None:
-    def start() -> Any:
-        lock = context.Lock()  # which only the child's arguments refer to from then on
-        process = context.Process(target=tasks.hold, args=(lock,))
-        process.start()
-        return process
-
-    for process in [start() for _ in range(4)]:
-        process.join(PATIENCE)
-        assert process.exitcode == 0
-
-
 def test_the_programs_default_context_is_the_workers_too(context: Context, chosen: str) -> None:
     with context.Executor(1) as executor:
         assert executor.submit(polyexec.get_start_method).result(PATIENCE) == chosen

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pickle
     from collections.abc import Callable, Mapping
 
-__all__ = ["dumps_by_value"]
+__all__ = ["ByValuePickler", "dumps_by_value"]
 
 #: How many bytes a global may take, pickled, to be known again when it is delivered once more.
 _MOST: Final = 1 << 16
@@ -61,15 +61,16 @@ def dumps_by_value(
     functions go without those of their globals that can't be pickled.
     """
     file = io.BytesIO()
-    kind: Any = _Tolerant if tolerant else _Pickler
+    kind: Any = ByValuePickler
     if reducers:
         # In the class, for that is where the pickler looks, once, as it is made.
-        base: Any = _Pickler.dispatch_table
-        table = ChainMap(dict(reducers), base)
-        kind = type(_Pickler.__name__, (kind,), {"dispatch_table": table})
+        table = ChainMap(dict(reducers), kind.dispatch_table)
+        kind = type(kind.__name__, (kind,), {"dispatch_table": table})
     if refer is not None:
-        kind = type(_Pickler.__name__, (kind,), {"persistent_id": staticmethod(refer)})
-    kind(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
+        kind = type(kind.__name__, (kind,), {"persistent_id": staticmethod(refer)})
+    pickler = kind(file, protocol=protocol, buffer_callback=buffer_callback)
+    pickler.tolerant = tolerant
+    pickler.dump(obj)
     return file.getvalue()
 
 
@@ -125,10 +126,16 @@ _our_types: dict[type, Callable[[Any], Any]] = {
 }
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    """Pickles by value what has no name elsewhere; backends derive some with reducers of theirs."""
+
     dispatch_table: ClassVar[Any] = ChainMap(_our_types, _known_types)
     #: Whether globals are marked so that they are known again.
     stamps: bool = True
+    #: Whether something else takes the place of globals that can't be pickled.
+    tolerant: bool = False
+    #: Those that are being tried, by identity, for they may lead to themselves.
+    _tried: frozenset[int] = frozenset()
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how *obj* is pickled, or NotImplemented for the usual way."""
@@ -153,13 +160,24 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         slots = reduced[2][1]
         if module in MAINS:
             slots["__globals__"] = _not_inherited(slots["__globals__"])
-        slots["__globals__"] = self._sendable(slots["__globals__"])
+        if self.tolerant:
+            names = slots["__globals__"]
+            slots["__globals__"] = {name: self._tested(name, names[name]) for name in names}
         if self.stamps:
             slots[_STAMPS] = _stamps(slots["__globals__"])
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
-    def _sendable(self, names: dict[str, Any]) -> dict[str, Any]:
-        return names
+    def _tested(self, name: str, value: Any) -> Any:
+        """Return *value*, or what stands for it if it can't be pickled."""
+        if isinstance(value, _UNSTAMPED) or id(value) in self._tried:
+            return value
+        trial = type(self)(io.BytesIO(), protocol=5)
+        trial.tolerant, trial._tried = True, self._tried | {id(value)}
+        try:
+            trial.dump(value)
+        except Exception as error:  # noqa: BLE001 - the user's reducers
+            return StandIn(name, f"{type(error).__name__}: {error}")
+        return value
 
 
 def _not_inherited(names: dict[str, Any]) -> dict[str, Any]:
@@ -169,34 +187,10 @@ def _not_inherited(names: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in names.items() if not inheritance.has(name, value)}
 
 
-# -- globals that can't be delivered ---------------------------------------------------------------
-
-
-class _Tolerant(_Pickler):
-    """Puts something else in the place of globals that can't be pickled."""
-
-    #: Those that are being tried, by identity, for they may lead to themselves.
-    _tried: frozenset[int] = frozenset()
-
-    def _sendable(self, names: dict[str, Any]) -> dict[str, Any]:
-        return {name: self._tested(name, value) for name, value in names.items()}
-
-    def _tested(self, name: str, value: Any) -> Any:
-        if isinstance(value, _UNSTAMPED) or id(value) in self._tried:
-            return value
-        trial = type(self)(io.BytesIO(), protocol=5)
-        trial._tried = self._tried | {id(value)}
-        try:
-            trial.dump(value)
-        except Exception as error:  # noqa: BLE001 - the user's reducers
-            return StandIn(name, f"{type(error).__name__}: {error}")
-        return value
-
-
 # -- globals that are delivered again -------------------------------------------------------------
 
 
-class _Stamping(_Pickler):
+class _Stamping(ByValuePickler):
     """Pickles one global by itself, to compare it with what it was."""
 
     stamps = False

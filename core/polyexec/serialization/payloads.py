@@ -12,7 +12,7 @@ import copyreg
 import io
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from polyexec._current import here
 from polyexec.errors import UnpicklableError
@@ -20,7 +20,7 @@ from polyexec.errors import UnpicklableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["LARGE", "dumps", "dumps_parts", "loads"]
+__all__ = ["LARGE", "dumps", "dumps_parts", "loads", "refuse"]
 
 PROTOCOL = 5
 #: From how many bytes on a buffer is worth a way of its own.
@@ -145,12 +145,17 @@ def _by_value(
     try:
         return dumps_by_value(obj, PROTOCOL, *way, tolerant=True)
     except Exception:  # noqa: BLE001 - it is no global's fault
-        if not isinstance(cause, _REFUSALS):
-            raise cause from None  # a reducer's own error means more than ours
-        raise UnpicklableError(
-            f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
-            "pickled, or open files, sockets and locks in the task itself"
-        ) from cause
+        refuse(obj, cause)
+
+
+def refuse(obj: Any, cause: Exception) -> NoReturn:
+    """Raise UnpicklableError for *obj*, or *cause* if that is a reducer's own: it means more."""
+    if not isinstance(cause, _REFUSALS):
+        raise cause from None
+    raise UnpicklableError(
+        f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
+        "pickled, or open files, sockets and locks in the task itself"
+    ) from cause
 
 
 def _by_value_modules() -> bool:

@@ -314,6 +314,18 @@ def report_family(context: Any, queue: Any) -> None:
     queue.put((context.current_process().name, context.parent_process().name))
 
 
+class Owner:
+    """Has a process that runs a method of its own."""
+
+    def __init__(self, context: Any, results: Any) -> None:
+        self.results = results
+        self.process = context.Process(target=self.report)
+
+    def report(self) -> None:
+        """Report the name of the process."""
+        self.results.put(self.process.name)
+
+
 def meet(barrier: Any, queue: Any) -> None:
     """Wait at a barrier, and report one's place."""
     queue.put(barrier.wait())

@@ -65,6 +65,26 @@ def test_a_process_is_alive_between_start_and_end(
     assert process not in context.active_children()
 
 
+def test_a_process_starts_once_and_not_after_its_end(context: Context, patience: float) -> None:
+    process = context.Process(target=tasks.identity, args=(1,))
+    process.start()
+    with pytest.raises(AssertionError, match="cannot start a process twice"):
+        process.start()
+    process.join(patience)
+    process.close()
+    with pytest.raises(ValueError, match="process object is closed"):
+        process.start()
+
+
+@pytest.mark.needs(QUEUES)
+def test_a_process_runs_a_method_of_what_holds_it(context: Context, patience: float) -> None:
+    owner = tasks.Owner(context, context.Queue())
+    owner.process.start()
+    assert owner.results.get(timeout=patience) == owner.process.name
+    owner.process.join(patience)
+    assert owner.process.exitcode == 0
+
+
 def test_a_sentinel_is_ready_when_the_process_has_ended(
     start: Callable[..., Any], gate: Any, patience: float
 ) -> None:
@@ -139,6 +159,21 @@ def test_a_pipe_ends_when_the_other_end_is_closed(
     start(tasks.send, there, 1, "two")
     there.close()
     assert [patiently(here.recv), patiently(here.recv)] == [1, "two"]
+    with pytest.raises(EOFError):
+        patiently(here.recv)
+
+
+@pytest.mark.needs(QUEUES)
+def test_a_pipe_ends_with_the_process_that_alone_has_the_other_end(
+    context: Context, start: Callable[..., Any], patiently: Callable[..., Any]
+) -> None:
+    def begin() -> Any:
+        here, there = context.Pipe(duplex=False)
+        start(tasks.send, there, 1)
+        return here
+
+    here = begin()
+    assert patiently(here.recv) == 1
     with pytest.raises(EOFError):
         patiently(here.recv)
 
