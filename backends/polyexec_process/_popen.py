@@ -6,6 +6,8 @@ import multiprocessing.popen_fork
 import multiprocessing.popen_forkserver
 import multiprocessing.popen_spawn_posix
 import os
+import sys
+from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from polyexec import get_start_method
@@ -47,6 +49,27 @@ class _Lender:
         return code
 
 
+#: When finalizers run at exit: after the children have been joined, and all others.
+_LAST = -100
+
+
+def _unlink_last(lent: list[Any]) -> None:
+    """Have multiprocessing unlink the semaphores in *lent* at exit after the children have ended.
+
+    It does so before, when a child that was started last may not have attached to them yet.
+    """
+    synchronize: Any = sys.modules.get("multiprocessing.synchronize")
+    if synchronize is None:
+        return
+    unlink = synchronize.SemLock._cleanup
+    locks = {x._semlock.name: x for x in lent if isinstance(x, synchronize.SemLock)}
+    registered: Any = util._finalizer_registry  # type: ignore[attr-defined]  # private; there is no other way
+    for finalizer in list(registered.values()):
+        if finalizer._callback is unlink and (name := finalizer._args[0]) in locks:
+            finalizer.cancel()
+            util.Finalize(locks[name], unlink, (name,), exitpriority=_LAST)
+
+
 class _Sender(_Lender):
     _fds: list[int]
 
@@ -54,6 +77,7 @@ class _Sender(_Lender):
         parcel = _Parcel(process_obj, self._fds)
         super()._launch(parcel)  # type: ignore[misc]  # multiprocessing's
         self._lent = parcel.lent
+        _unlink_last(parcel.lent)
 
 
 class ForkPopen(_Lender, multiprocessing.popen_fork.Popen):

@@ -222,3 +222,25 @@ def test_what_a_program_defines_is_run_wherever_it_comes_from(program: Runner, h
         done = program.run(sys.executable, "-c", program.source(DEFINED))
     said = "function\nclass\nargument\nclass\nclosure\n"
     assert (done.stdout, done.stderr) == (said, "")
+
+
+ABANDONED = """
+import polyexec as multiprocessing
+
+
+def say(lock, number):
+    with lock:
+        print(number, flush=True)
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(METHOD)
+    lock = multiprocessing.Lock()
+    for number in range(3):
+        multiprocessing.Process(target=say, args=(lock, number)).start()
+"""
+
+
+def test_a_program_may_end_before_its_children_have_begun(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(ABANDONED))
+    assert (sorted(done.stdout.split()), done.stderr) == (["0", "1", "2"], "")
