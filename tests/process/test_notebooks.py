@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.fakes import PATIENCE
+from process.programs import LOCAL
 
 pytest.importorskip("ipykernel")
 manager = pytest.importorskip("jupyter_client.manager")
@@ -86,6 +87,16 @@ def test_a_global_that_an_initializer_of_a_cell_sets_is_the_tasks(notebook: Note
     notebook.run("executor = context.Executor(2, initializer=initialize, initargs=(100,))")
     assert notebook.run("list(executor.map(work, range(3)))") == "[100, 101, 102]"
     assert notebook.run("print(offset)") == "None\n"
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_processes_run_what_cells_define(notebook: Notebook) -> None:
+    notebook.run("queue = context.SimpleQueue()\ndef work(item):\n    queue.put(item)")
+    notebook.run("class Worker(context.Process):\n    def run(self):\n        work(self.name)")
+    notebook.run("context.Process(target=work, args=('function',)).start()")
+    assert notebook.run("queue.get()") == "'function'"
+    notebook.run("Worker(name='class').start()")
+    assert notebook.run("queue.get()") == "'class'"
 
 
 def test_what_a_later_cell_defines_is_what_later_tasks_do(notebook: Notebook) -> None:
