@@ -7,7 +7,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec._default import inherit_start_method
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.destinations import Destination, Inheritance
 from polyexec.serialization.homes import adopt
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 class Birth(NamedTuple):
     """A worker's surroundings: *cpus* is its share of them, *initializer* is pickled.
 
-    That is None where it was inherited, or there is none. *default* is the program's default
-    context, None if it has none yet.
+    That is None where it was inherited, or there is none.
     """
 
     name: str
@@ -36,7 +34,6 @@ class Birth(NamedTuple):
     initializer: bytes | None = None
     argv: Sequence[str] = ()
     directory: str | None = None
-    default: str | None = None
 
     def settle(self) -> tuple[bytes | None, Destination]:
         """Have this process look as one that multiprocessing started.
@@ -72,9 +69,8 @@ class Birth(NamedTuple):
             # Queues and others that were inherited have their threads begin anew.
             process._after_fork()
         # As multiprocessing.spawn.prepare does.
-        inherit_start_method(self.default)
-        standard: Any = multiprocessing.context._default_context
-        standard.set_start_method(self.start_method, force=True)
+        default: Any = multiprocessing.context._default_context
+        default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings)
         return self.initializer, Destination(inheritance)

@@ -12,7 +12,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from polyexec import Executor, get_start_method
+from polyexec import Executor
 from polyexec.arguments import reject_unknown
 from polyexec.cpus import usable_cpus
 from polyexec.serialization import Destination, Inheritance
@@ -254,5 +254,4 @@ def birth(settings: Settings, name: str, method: str, cpus: int) -> Birth:
         None if forked or bound is None else dumps_for_heir(bound),
         argv=() if forked else tuple(sys.argv),
         directory=None if forked else current_directory(),
-        default=get_start_method(allow_none=True),
     )

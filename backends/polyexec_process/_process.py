@@ -6,7 +6,7 @@ import multiprocessing.context
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from polyexec._default import inherit_start_method
+from polyexec.surroundings import inherit_start_method
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

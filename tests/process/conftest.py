@@ -34,14 +34,6 @@ def context(method: str) -> Iterator[polyexec.Context]:
 
 
 @pytest.fixture
-def chosen() -> Iterator[str]:
-    """Choose a default context that none of these tests is about."""
-    polyexec.set_start_method("thread", force=True)
-    yield "thread"
-    polyexec.set_start_method(None, force=True)
-
-
-@pytest.fixture
 def program(method: str, tmp_path: Path) -> Iterator[Runner]:
     """Return what runs a program, which must have gone without a trace by the end of the test."""
     runner = Runner(method, tmp_path)

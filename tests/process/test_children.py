@@ -104,6 +104,14 @@ def test_a_process_of_the_default_context_takes_a_closure(default: str) -> None:
     assert process.exitcode == 0
 
 
+@pytest.fixture
+def chosen() -> Iterator[str]:
+    """Choose a default context that none of these tests is about."""
+    polyexec.set_start_method("thread", force=True)
+    yield "thread"
+    polyexec.set_start_method(None, force=True)
+
+
 def test_the_default_context_is_the_childs_too(context: Context, chosen: str) -> None:
     queue = context.Queue()
     process = context.Process(target=tasks.report_start_method, args=(queue,))

@@ -235,8 +235,3 @@ def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
         assert queue.get(timeout=PATIENCE) == "item"
     queue.close()
     queue.join_thread()
-
-
-def test_the_programs_default_context_is_the_workers_too(context: Context, chosen: str) -> None:
-    with context.Executor(1) as executor:
-        assert executor.submit(polyexec.get_start_method).result(PATIENCE) == chosen

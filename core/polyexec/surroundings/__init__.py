@@ -1,5 +1,8 @@
 """What surrounds a task and goes along with it: context variables, logging, warning filters.
 
+And the program's default context, which `Surroundings` has with it; a backend whose processes have
+none of those hands on its name alone.
+
 For backends whose workers are other processes:
 
     in the submitting process           in the worker
@@ -9,6 +12,7 @@ For backends whose workers are other processes:
     Propagation.values(context)         Bearer: calls the task's function with those set
 """
 
+from polyexec._default import inherit_start_method
 from polyexec.surroundings.handling import Handling
 from polyexec.surroundings.logs import RecordSender, dumps_record, handle_record
 from polyexec.surroundings.propagation import Bearer, Propagation
@@ -22,4 +26,5 @@ __all__ = [
     "Surroundings",
     "dumps_record",
     "handle_record",
+    "inherit_start_method",
 ]

@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec._default import get_start_method, inherit_start_method
 from polyexec.serialization import dumps, loads
 from polyexec.surroundings import logs
 
@@ -21,7 +22,7 @@ _PLAIN = (int, str, type(None))
 
 # Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that.
 class Surroundings(NamedTuple):
-    """The levels of the submitting process's loggers and its warning filters, as they are now.
+    """The submitting process's default context, loggers' levels and warning filters, as of now.
 
     *filters* is None for a worker that has inherited them. What is changed later on does not
     follow; but levels that are raised count all the same, where the records are handled.
@@ -32,24 +33,28 @@ class Surroundings(NamedTuple):
     filters: list[bytes] | None = None
     #: Whether multiprocessing's logger writes to stderr, and its level.
     multiprocessing: tuple[bool, int | None] = (False, None)
+    #: The default context's name, None if none was chosen yet.
+    start_method: str | None = None
 
     @classmethod
     def capture(cls, *, inherited: bool) -> Surroundings:
         """Return this process's; *inherited* for a worker that is forked from this process."""
         levels = {logger.name: logger.level for logger in logs.loggers() if logger.level}
         disabled = logging.root.manager.disable
+        method = get_start_method(allow_none=True)
         if inherited:
-            return cls(levels, disabled)
+            return cls(levels, disabled, start_method=method)
         util: Any = sys.modules.get("multiprocessing.util")
         logger = None if util is None else util._logger
         own = (
             util is not None and bool(util._log_to_stderr),
             None if logger is None else logger.getEffectiveLevel(),
         )
-        return cls(levels, disabled, _dumps_filters(), own)
+        return cls(levels, disabled, _dumps_filters(), own, method)
 
     def settle(self, send: Callable[[bytes], None]) -> None:
         """Be surrounded by them; records that are logged from now on go to *send*."""
+        inherit_start_method(self.start_method)
         if self.filters is None:
             logs.disinherit()
         else:

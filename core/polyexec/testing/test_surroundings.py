@@ -1,4 +1,4 @@
-"""What surrounds a task goes along: named context variables, logging, warning filters."""
+"""What surrounds a task goes along: context variables, logging, filters, the default context."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import polyexec
 from polyexec import Context, Executor, WorkerLostError
 from polyexec.capabilities import ISOLATION, PROPAGATE, SURROUNDINGS
 from polyexec.testing import tasks
@@ -26,6 +27,23 @@ def tenant() -> Iterator[contextvars.ContextVar[str]]:
     token = tasks.tenant.set("ours")
     yield tasks.tenant
     tasks.tenant.reset(token)
+
+
+@pytest.fixture
+def chosen() -> Iterator[str]:
+    """Choose a default context, for one test."""
+    before = polyexec.get_start_method(allow_none=True)
+    polyexec.set_start_method("thread", force=True)
+    yield "thread"
+    polyexec.set_start_method(before, force=True)
+
+
+@pytest.mark.needs(SURROUNDINGS)
+def test_a_workers_default_context_is_the_submitters(
+    context: Context, patience: float, chosen: str
+) -> None:
+    with context.Executor(1) as executor:
+        assert executor.submit(polyexec.get_start_method).result(patience) == chosen
 
 
 @pytest.mark.needs(PROPAGATE)
