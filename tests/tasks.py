@@ -343,3 +343,22 @@ def cluster_within() -> tuple[str | None, int]:
     context: Any = polyexec.get_context("zmq")
     with context.Executor(1) as executor:
         return context.joining.address, executor.submit(os.getpid).result()
+
+
+def trackers(count: int) -> set[int | None]:
+    """Return the descriptors that so many threads have of the resource tracker."""
+    found: set[int | None] = set()
+    barrier = threading.Barrier(count)
+
+    def look() -> None:
+        barrier.wait()
+        from multiprocessing import resource_tracker
+
+        found.add(resource_tracker.getfd())
+
+    threads = [threading.Thread(target=look) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found

@@ -72,5 +72,5 @@ class Birth(NamedTuple):
         default: Any = multiprocessing.context._default_context
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
-        _carry.settle(self.surroundings)
+        _carry.settle(self.surroundings, forked=self.start_method == "fork")
         return self.initializer, Destination(inheritance)

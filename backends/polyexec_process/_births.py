@@ -35,12 +35,13 @@ _WORKER = (
     "fds = [int(fd) for fd in sys.argv[1:]]; del sys.argv[1:]; os._exit(be_worker(fds))"
 )
 _STDERR = 2
-_one_at_a_time = threading.RLock()
+#: What holds while a nursery is started: what one is to inherit, no other may.
+one_at_a_time = threading.RLock()
 
 
 def _unlock_in_child() -> None:
-    global _one_at_a_time  # noqa: PLW0603 - it is the parent's, whose other thread may hold it
-    _one_at_a_time = threading.RLock()
+    global one_at_a_time  # noqa: PLW0603 - it is the parent's, whose other thread may hold it
+    one_at_a_time = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -60,8 +61,7 @@ class Births:
     ) -> None:
         caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
         self._env = {**caps, **env}
-        # One at a time: what one is to inherit, no other may.
-        with _one_at_a_time:
+        with one_at_a_time:
             self.sock, theirs = map(_above_stdio, socket.socketpair())
             try:
                 if method == "fork":

@@ -7,8 +7,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS
+from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS, TRACKER
 from polyexec_process._memory import memory
+from polyexec_process._tracker import share_tracker
 
 if TYPE_CHECKING:
     from polyexec.surroundings import Surroundings
@@ -32,6 +33,10 @@ class Channel:
         number = self._page[RECORDS] + 1
         self._send(COUNT.pack(number), record)
         self._page[RECORDS] = number
+
+    def ask_tracker(self, fd: int) -> None:
+        """Have the pipe of the tracker sent to the socket *fd*; any thread may call."""
+        socket.send_fds(self._sock, [COUNT.pack(TRACKER)], [fd])
 
     def _send(self, header: bytes, record: bytes) -> None:
         if len(record) < LARGEST_RECORD:
@@ -60,7 +65,8 @@ def open_channel(fd: int, page: memoryview) -> None:
     _channel = Channel(fd, page)
 
 
-def settle(surroundings: Surroundings) -> None:
-    """Be surrounded by what the executor's process is surrounded by."""
+def settle(surroundings: Surroundings, *, forked: bool) -> None:
+    """Be surrounded by what the executor's process is surrounded by, and was *forked* from it."""
     assert _channel is not None
+    share_tracker(_channel.ask_tracker, inherited=forked)
     surroundings.settle(_channel.send)

@@ -24,7 +24,8 @@ What the worker's loggers log has a socket of its own, for any thread of the wor
 and any process that it forked. Each message is one record, whole or not there at all: `COUNT`, the
 number of the worker's records up to this one, and the record, pickled; or a descriptor of memory
 that holds it, where it is large. The worker stores the number in `RECORDS` as well, before it
-answers; so it is known whether there are records before an answer. Others' have the number 0.
+answers; so it is known whether there are records before an answer. Others' have the number 0. With
+the number TRACKER comes no record, but a socket: to that goes the pipe of the resource tracker.
 
 The page holds a few machine words, each on a cache line of its own, written by one side only. A
 worker stores the number of the job that it begins in `BEGUN`, and then looks at `LIMIT` and
@@ -82,6 +83,9 @@ NOTHING_BEGUN: Final = 1 << 63
 
 #: The largest record, in bytes, that goes through the socket itself.
 LARGEST_RECORD: Final = 1 << 16
+
+#: The number that no record has.
+TRACKER: Final = (1 << 64) - 1
 
 #: A call whose function travels with it.
 OWN_FUNCTION: Final = 0

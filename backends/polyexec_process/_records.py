@@ -25,7 +25,8 @@ from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Final
 
 from polyexec.surroundings import Handling
-from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS
+from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS, TRACKER
+from polyexec_process._tracker import answer_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +145,10 @@ class Records:
             if found is None:
                 break
             number, content = found
+            if number == TRACKER:
+                if isinstance(content, int):  # else there was no descriptor for it
+                    answer_tracker(content)
+                continue
             size = _OVERHEAD + (LARGEST_RECORD if isinstance(content, int) else len(content))
             inflow.received = number or inflow.received
             with self._lock:
