@@ -173,6 +173,22 @@ def put_in_kept(item: Any) -> None:
     _kept[-1].put(item)
 
 
+def put_late_in_kept(address: Any) -> None:
+    """Put into that queue what passes a gate while the queue's thread pickles it."""
+    put_in_kept(_Late(address))
+
+
+class _Late:
+    """Arrives as "item", once it has passed the gate at *address*."""
+
+    def __init__(self, address: Any) -> None:
+        self._address = address
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kit_tasks.pass_gate(self._address)
+        return str, ("item",)
+
+
 def hold(lock: Any) -> None:
     """Take *lock*, and let it go."""
     with lock:

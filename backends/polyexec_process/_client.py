@@ -75,8 +75,11 @@ class Engine(Protocol):
     def join(self) -> None:
         """Return once all has ended."""
 
-    def terminate(self, signum: signal.Signals) -> None:
-        """Have all workers killed by *signum*; what they have ends as stopped."""
+    def terminate(self, signum: signal.Signals, grace: float = 0.0) -> None:
+        """Have all workers killed by *signum*; what they have ends as stopped.
+
+        Those that are at no job may be given *grace* seconds to end in order.
+        """
 
     def processes(self) -> dict[int, Any]:
         """Return the workers by pid; waits for those that are being started."""

@@ -10,7 +10,7 @@ import pickle
 import signal
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec import Executor
 from polyexec.arguments import reject_unknown
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from polyexec_process._context import ProcessContext
 
 T = TypeVar("T")
+
+#: How many seconds idle workers have to end in order, where others are stopped.
+_GRACE: Final = 1.0
 
 if TYPE_CHECKING:
 
@@ -156,6 +159,11 @@ class ProcessExecutor(Executor, _Standard):
         """Shut down without waiting, and terminate the workers; what ran ends as cancelled."""
         self.shutdown(wait=False, cancel_futures=True)
         self._pool.terminate(signal.SIGTERM)
+
+    def end_workers(self) -> None:
+        """Do as `terminate_workers`, for a Pool; but idle workers have a second to end in order."""
+        self.shutdown(wait=False, cancel_futures=True)
+        self._pool.terminate(signal.SIGTERM, _GRACE)
 
     def kill_workers(self) -> None:
         """Shut down without waiting, and kill the workers; what ran ends as cancelled."""

@@ -77,6 +77,8 @@ class Link:
         self.dead: bool = False
         #: Whether it was killed on purpose.
         self.killed: bool = False
+        #: Whether it may end in order though all are killed, once that is known.
+        self.spared: bool | None = None
         #: Whether its initializer failed.
         self.unprepared: bool = False
         self.process: WorkerProcess = WorkerProcess(self)
@@ -179,6 +181,11 @@ class Link:
         """Have the worker pass over all that it was sent, after number *begun*."""
         self.words[FLOOR] = self.window.sent
         self.words[LIMIT] = begun + 1
+
+    def hold_back_all(self) -> None:
+        """Have the worker begin no job any more."""
+        self.words[FLOOR] = NOTHING_BEGUN
+        self.words[LIMIT] = 0
 
     def finish(self) -> None:
         """Let the worker end once it has done what it was sent, and what is kept for it."""

@@ -108,8 +108,11 @@ class LocalPool:
         self.records: Records = Records(self.reactor.wake, handle_record)
         self.stopping: bool = False
         self._has_failed = False
-        #: The signal that was to end all workers at once.
+        #: The signal that was to end all workers.
         self.terminated: signal.Signals | None = None
+        #: From when on it is certain who was at a job then, and until when those may live who were
+        #: at none.
+        self._judged_at = self._grace_ends = 0.0
         self._staff = Staff(self, births, prepare, names, max_tasks)
         self._all_at_once = all_at_once
         self._max_memory = max_memory
@@ -283,11 +286,19 @@ class LocalPool:
     #: What ProcessPoolExecutor's `_call_queue` has, for those who look.
     join_thread = join
 
-    def terminate(self, signum: signal.Signals) -> None:
-        """Have all workers killed by *signum*; what they have ends as stopped."""
+    def terminate(self, signum: signal.Signals, grace: float = 0.0) -> None:
+        """Have all workers killed by *signum*; what they have ends as stopped.
+
+        Those that are at no job are given *grace* seconds to end in order.
+        """
         with Uninterrupted(), self.lock:
             self.stopping = True
             self.terminated = signum
+            now = time.monotonic()
+            self._judged_at, self._grace_ends = now + MOMENT, now + grace
+            if grace:
+                for link in self.links.values():
+                    link.hold_back_all()
             self.reactor.wake()
 
     def processes(self) -> dict[int, WorkerProcess]:
@@ -471,7 +482,7 @@ class LocalPool:
             failure = self._staff.replace()
             timeout = _sooner(timeout, self._staff.due)
             if self.stopping:
-                self._wind_up()
+                timeout = _sooner(timeout, self._wind_up())
             over = self.stopping and not self.links and waiting is None
             self.reactor.resting = timeout is None
             nap = self._nap()
@@ -515,14 +526,36 @@ class LocalPool:
             self.lock.notify_all()
         self.client.barren(f"polyexec failed: {error!r}")
 
-    def _wind_up(self) -> None:
-        """Let the workers end; at once, if they are to be killed."""
+    def _wind_up(self) -> float | None:
+        """Let the workers end, or kill them; return how many seconds to wait, None for any."""
+        waits = None
         for link in self.links.values():
             if self.terminated is not None:
-                link.signal(self.terminated)
-                link.leaving = True
+                waits = _sooner(waits, self._end(link, self.terminated))
             elif not link.leaving and not self.outstanding:
                 link.finish()
+        return waits
+
+    def _end(self, link: Link, signum: signal.Signals) -> float | None:
+        """Kill a worker that was at a job, or has had time to end; else have it end.
+
+        Return how many seconds to wait until the next look, None for any.
+        """
+        now = time.monotonic()
+        left = self._grace_ends - now
+        if left > 0:
+            if link.spared is None:
+                if now < self._judged_at:
+                    return self._judged_at - now
+                # Once, for what it passes over from now on looks like a job that it is at.
+                link.spared = link.running is None
+            if link.spared:
+                if not link.leaving:
+                    self.retire(link)
+                return left
+        link.signal(signum)
+        link.leaving = True
+        return None
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

@@ -201,8 +201,6 @@ class Staff:
         with pool.lock:
             link.pid = pid
             pool.lock.notify_all()
-        if pool.terminated is not None:
-            link.signal(pool.terminated)
 
     def _not_born(self, link: Link, why: str) -> None:
         """Do without a worker that the nursery could not start, unless it would be the only one."""

@@ -104,7 +104,7 @@ class PoolFamily:
         for pool in self._all():
             pool.join()
 
-    def terminate(self, signum: signal.Signals) -> None:
+    def terminate(self, signum: signal.Signals, grace: float = 0.0) -> None:  # noqa: ARG002 - there are no queues here that a worker might have to write to
         """Have all workers killed by *signum*; what they have ends as stopped."""
         with self._lock:
             self._terminated = signum

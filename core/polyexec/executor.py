@@ -116,6 +116,13 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
         """Shut down without waiting, and terminate the workers; what ran ends as cancelled."""
         raise self.context.lacks(KILL_RUNNING, "terminate_workers()")
 
+    def end_workers(self) -> None:
+        """Do as `terminate_workers`, for a Pool; but workers that are idle may end in order.
+
+        What their tasks have put in a queue, and its thread has still to write, is not lost then.
+        """
+        self.terminate_workers()
+
     def kill_workers(self) -> None:
         """Shut down without waiting, and kill the workers; what ran ends as cancelled."""
         raise self.context.lacks(KILL_RUNNING, "kill_workers()")

@@ -181,7 +181,7 @@ class Pool(multiprocessing.pool.Pool):
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._unread.clear()
         if KILL_RUNNING in self._ctx.capabilities:
-            self._executor.terminate_workers()
+            self._executor.end_workers()
 
     def join(self) -> None:
         """Wait for the workers to end; after `close` or `terminate` only."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from core.fakes import PATIENCE, await_that, python
 from polyexec._map import AHEAD
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
+from polyexec.testing._gate import Gate
 from process.programs import LOCAL
 
 if sys.platform != "win32":
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from polyexec import Context
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a gate at which tasks wait; it opens when the test ends."""
+    gate = Gate(PATIENCE)
+    yield gate
+    gate.close()
 
 
 def test_environment_variables_are_the_workers(context: Context) -> None:
@@ -235,3 +245,48 @@ def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
         assert queue.get(timeout=PATIENCE) == "item"
     queue.close()
     queue.join_thread()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_an_idle_worker_has_still_to_write_arrives_though_its_pool_is_terminated(
+    context: Context, gate: Gate
+) -> None:
+    queue = context.Queue()
+    with context.Pool(2, tasks.keep, (queue,)) as pool:
+        result = pool.apply_async(kit_tasks.pass_gate, (gate.address,))
+        gate.await_arrivals(1)
+        pool.apply(tasks.put_late_in_kept, (gate.address,))
+        gate.await_arrivals(2)
+    with pytest.raises(CancelledError):  # its worker was killed by then
+        result.get(PATIENCE)
+    gate.open()
+    assert queue.get(timeout=PATIENCE) == "item"
+    pool.join()
+    queue.close()
+    queue.join_thread()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_queue_that_nobody_reads_holds_up_no_pool_that_is_terminated(context: Context) -> None:
+    queue = context.Queue()
+    with context.Pool(1, tasks.keep, (queue,)) as pool:
+        pool.apply(tasks.put_in_kept, (b"x" * (1 << 20),))
+    pool.join()
+    queue.close()
+    queue.join_thread()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_worker_of_a_terminated_pool_starts_in_peace_and_begins_nothing(
+    context: Context, gate: Gate
+) -> None:
+    with context.Pool(1, kit_tasks.pass_gate, (gate.address,)) as pool:
+        result = pool.apply_async(kit_tasks.pass_gate, (gate.address,))
+        gate.await_arrivals(1)
+        (worker,) = pool._pool
+    gate.open()
+    pool.join()
+    assert worker.exitcode == 0
+    assert len(gate.arrived) == 1
+    with pytest.raises(CancelledError):
+        result.get(PATIENCE)
