@@ -11,7 +11,7 @@ import sys
 from collections import ChainMap
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from polyexec.serialization.namespaces import ByValuePickler
 from polyexec_process._inherit import child_has_main, lent_kinds
@@ -26,7 +26,7 @@ _registered: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined] 
 class HeirPickler(ByValuePickler):
     """Pickles for a process that is to inherit."""
 
-    dispatch_table: ClassVar[Any] = ChainMap(_registered, ByValuePickler.dispatch_table)
+    dispatch_table: Any = ChainMap(_registered, ByValuePickler.dispatch_table)  # noqa: RUF012 - as there
 
 
 class ProcessPickler(HeirPickler):

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
-__getattr__ = others_of("multiprocessing.connection")
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.connection")
 
 Pipe: Callable[..., Any] = late("Pipe")

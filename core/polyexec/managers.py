@@ -11,8 +11,12 @@ from multiprocessing.managers import (
     SyncManager,
     Token,
 )
+from typing import TYPE_CHECKING, Any
 
 from polyexec._default import others_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "BaseManager",
@@ -24,4 +28,4 @@ __all__ = [
     "Token",
 ]
 
-__getattr__ = others_of("multiprocessing.managers")
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.managers")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncResult", "IMapIterator", "MapResult", "Pool", "ThreadPool"]
 
-ApplyResult = AsyncResult
-__getattr__ = others_of("multiprocessing.pool")
+ApplyResult: type[AsyncResult] = AsyncResult
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.pool")
 
 
 class Pool(multiprocessing.pool.Pool):

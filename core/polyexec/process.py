@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseProcess", "Process", "active_children", "current_process", "parent_process"]
 
-__getattr__ = others_of("multiprocessing.process")
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.process")
 
 BaseProcess = multiprocessing.process.BaseProcess
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
-__getattr__ = others_of("multiprocessing.queues")
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.queues")
 
 Queue: Callable[..., Any] = late("Queue")
 JoinableQueue: Callable[..., Any] = late("JoinableQueue")

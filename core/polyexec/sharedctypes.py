@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
-__getattr__ = others_of("multiprocessing.sharedctypes")
+__getattr__: Callable[[str], Any] = others_of("multiprocessing.sharedctypes")
 
 Array: Callable[..., Any] = late("Array")
 RawArray: Callable[..., Any] = late("RawArray")

@@ -17,7 +17,7 @@ import types
 import weakref
 from collections import ChainMap
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
@@ -126,10 +126,20 @@ _our_types: dict[type, Callable[[Any], Any]] = {
 }
 
 
-class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+if TYPE_CHECKING:
+
+    class _Pickler(pickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any: ...
+        def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]: ...
+
+else:
+    _Pickler = cloudpickle.Pickler
+
+
+class ByValuePickler(_Pickler):
     """Pickles by value what has no name elsewhere; backends derive some with reducers of theirs."""
 
-    dispatch_table: ClassVar[Any] = ChainMap(_our_types, _known_types)
+    dispatch_table: Any = ChainMap(_our_types, _known_types)  # noqa: RUF012 - the pickler's own name
     #: Whether globals are marked so that they are known again.
     stamps: bool = True
     #: Whether something else takes the place of globals that can't be pickled.

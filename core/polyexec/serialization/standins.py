@@ -31,8 +31,12 @@ class StandIn:
             "here, in an initializer say, or pass what can be pickled"
         )
 
-    # Python looks for these in the class alone.
-    __call__ = __enter__ = __exit__ = __iter__ = __next__ = __len__ = __bool__ = _refuse
-    __getitem__ = __setitem__ = __delitem__ = __contains__ = _refuse
-    __int__ = __float__ = __index__ = __add__ = __radd__ = __sub__ = __mul__ = _refuse
-    __aenter__ = __aexit__ = __aiter__ = __anext__ = __await__ = _refuse
+
+#: What Python looks for in the class alone.
+_SPECIAL = (
+    *("call", "enter", "exit", "iter", "next", "len", "bool", "int", "float", "index"),
+    *("getitem", "setitem", "delitem", "contains", "add", "radd", "sub", "mul"),
+    *("aenter", "aexit", "aiter", "anext", "await"),
+)
+for _name in _SPECIAL:
+    setattr(StandIn, f"__{_name}__", StandIn._refuse)

@@ -319,7 +319,7 @@ class Owner:
 
     def __init__(self, context: Any, results: Any) -> None:
         self.results = results
-        self.process = context.Process(target=self.report)
+        self.process: Any = context.Process(target=self.report)
 
     def report(self) -> None:
         """Report the name of the process."""
