@@ -236,12 +236,23 @@ def work(point):
         count.value += 1
     return isinstance(point, Point), Point()
 
+def current():
+    return "old"
+
+def indirect():
+    return [current() for _ in range(1)]
+
 if __name__ == "__main__":
     with context.Executor(2) as executor:
         results = list(executor.map(work, [Point(), Point()]))
         print([mine and isinstance(point, Point) for mine, point in results], count.value)
         count = 5
         print(executor.submit(lambda: count).result())
+
+        def current():
+            return "new"
+
+        print(executor.submit(indirect).result())
     with context.Pool(2) as pool:
         print(pool.map(type, [Point()]) == [Point])
 """
@@ -251,7 +262,7 @@ def test_forked_workers_have_what_the_main_module_had(program: Runner) -> None:
     if program.method != "fork":
         pytest.skip("others inherit nothing")
     done = program.run(sys.executable, program.write(INHERITED))
-    assert (done.stdout, done.stderr) == ("[True, True] 2\n5\nTrue\n", "")
+    assert (done.stdout, done.stderr) == ("[True, True] 2\n5\n['new']\nTrue\n", "")
 
 
 USED = """

@@ -2,21 +2,22 @@
 
 A process that was forked from this one has what the main module held by then: its functions and
 classes go there by name, as the standard library sends all, and globals that are the same still
-don't go at all. So what a worker has made of them stays, and what no pickler can do works. And a
-process of this machine can be handed connections and sockets, as multiprocessing does.
+don't go at all. So what a worker has made of them stays, and what no pickler can do works. A
+function goes by value even so once a global that it uses is another. And a process of this machine
+can be handed connections and sockets, as multiprocessing does.
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec._current import here
 
 if TYPE_CHECKING:
-    import types
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["MAINS", "Destination", "Inheritance", "bound_for"]
 
@@ -51,15 +52,36 @@ class Inheritance:
             return known() is value
         return name in self._values and self._values[name] is value
 
-    def names(self, obj: types.FunctionType | type) -> bool:
-        """Return whether a function or class of the main module is found there by its name."""
+    def names(self, obj: Any) -> bool:
+        """Return whether a function or class of the main module is there by its name, and the same.
+
+        A function is not if it, or one that it calls, uses a global that is another by now.
+        """
         root, *rest = obj.__qualname__.split(".")
         found = _main().get(root)
         if not self.has(root, found):
             return False
         for name in rest:
             found = getattr(found, name, None)
-        return found is obj
+        return found is obj and self._is_current(found, set())
+
+    def _is_current(self, obj: Any, seen: set[int]) -> bool:
+        main = _main()
+        if type(obj) is not FunctionType or obj.__globals__ is not main or id(obj) in seen:
+            return True
+        seen.add(id(obj))
+        return all(
+            name not in main or (self.has(name, main[name]) and self._is_current(main[name], seen))
+            for name in _names_in(obj.__code__)
+        )
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Return the globals that *code* may use, and names of attributes among them."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def _main() -> dict[str, Any]:

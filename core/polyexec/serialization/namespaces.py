@@ -217,6 +217,14 @@ class _Short(io.BytesIO):
         return super().write(data)
 
 
+def _check(buffer: pickle.PickleBuffer) -> bool:
+    """Have *buffer* pickled with the rest, unless it takes too much."""
+    with memoryview(buffer) as view:
+        if view.nbytes > _MOST:
+            raise _TooLargeError
+    return True
+
+
 def _stamps(names: dict[str, Any]) -> dict[str, bytes]:
     stamps = {}
     for name, value in names.items():
@@ -231,7 +239,7 @@ def _stamp(value: Any) -> bytes | None:
 
     file = _Short()
     try:
-        _Stamping(file, protocol=5).dump(value)
+        _Stamping(file, protocol=5, buffer_callback=_check).dump(value)
     except Exception:  # noqa: BLE001 - it is too large, or can't be pickled, as will be said
         return None
     return digest(file.getvalue())
