@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing.context
+import os
 import pickle
 import sys
 from multiprocessing import resource_sharer
@@ -118,4 +119,10 @@ def child_has_main() -> bool:
     name: str | None = getattr(main.__spec__, "name", None)
     if name is not None:
         return name.rpartition(".")[2] != "__main__"
-    return getattr(main, "__file__", None) is not None
+    return has_file(main)
+
+
+def has_file(module: Any) -> bool:
+    """Return whether there is the file that *module* came from; it is "<stdin>" for a pipe."""
+    file: str | None = getattr(module, "__file__", None)
+    return file is not None and os.path.exists(file)  # noqa: PTH110 - pathlib takes long to import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing.popen_fork
 import multiprocessing.popen_forkserver
 import multiprocessing.popen_spawn_posix
@@ -11,10 +12,11 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from polyexec import get_start_method
-from polyexec_process._inherit import dumps_process, lent_kinds
+from polyexec_process._inherit import dumps_process, has_file, lent_kinds
 from polyexec_process._process import unpack_process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.process import BaseProcess
 
 
@@ -70,12 +72,28 @@ def _unlink_last(lent: list[Any]) -> None:
             util.Finalize(locks[name], unlink, (name,), exitpriority=_LAST)
 
 
+@contextlib.contextmanager
+def _true_to_files() -> Iterator[None]:
+    """Have no child look for the file of a main module that came from none."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or has_file(main):
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = file
+
+
 class _Sender(_Lender):
     _fds: list[int]
 
     def _launch(self, process_obj: BaseProcess) -> None:
         parcel = _Parcel(process_obj, self._fds)
-        super()._launch(parcel)  # type: ignore[misc]  # multiprocessing's
+        with _true_to_files():
+            super()._launch(parcel)  # type: ignore[misc]  # multiprocessing's
         self._lent = parcel.lent
         _unlink_last(parcel.lent)
 

@@ -252,3 +252,31 @@ if __name__ == "__main__":
 def test_a_program_may_end_before_its_children_have_begun(program: Runner) -> None:
     done = program.run(sys.executable, program.write(ABANDONED))
     assert (sorted(done.stdout.split()), done.stderr) == (["0", "1", "2"], "")
+
+
+STREAMED = """
+import polyexec
+
+
+class Item:
+    pass
+
+
+def work(queue, item):
+    queue.put(isinstance(item, Item))
+
+
+if __name__ == "__main__":
+    context = polyexec.get_context(METHOD)
+    queue = context.SimpleQueue()
+    process = context.Process(target=work, args=(queue, Item()))
+    process.start()
+    print(queue.get())
+    process.join()
+    print(process.exitcode, __file__)
+"""
+
+
+def test_a_program_that_comes_through_a_pipe_has_children(program: Runner) -> None:
+    done = program.run(sys.executable, "-", input=program.source(STREAMED))
+    assert (done.stdout, done.stderr) == ("True\n0 <stdin>\n", "")
