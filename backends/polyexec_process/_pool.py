@@ -110,9 +110,8 @@ class LocalPool:
         self._has_failed = False
         #: The signal that was to end all workers.
         self.terminated: signal.Signals | None = None
-        #: From when on it is certain who was at a job then, and until when those may live who were
-        #: at none.
-        self._judged_at = self._grace_ends = 0.0
+        #: When that was said, and until when those may live who were at no job then.
+        self._ended_at = self._grace_ends = 0.0
         self._staff = Staff(self, births, prepare, names, max_tasks)
         self._all_at_once = all_at_once
         self._max_memory = max_memory
@@ -294,8 +293,8 @@ class LocalPool:
         with Uninterrupted(), self.lock:
             self.stopping = True
             self.terminated = signum
-            now = time.monotonic()
-            self._judged_at, self._grace_ends = now + MOMENT, now + grace
+            self._ended_at = time.monotonic()
+            self._grace_ends = self._ended_at + grace
             if grace:
                 for link in self.links.values():
                     link.hold_back_all()
@@ -545,10 +544,11 @@ class LocalPool:
         left = self._grace_ends - now
         if left > 0:
             if link.spared is None:
-                if now < self._judged_at:
-                    return self._judged_at - now
-                # Once, for what it passes over from now on looks like a job that it is at.
-                link.spared = link.running is None
+                certain = self._ended_at + MOMENT
+                if now < certain:
+                    return certain - now
+                # What it has begun since it passes over; until it says so that looks like a job.
+                link.spared = link.running is None or link.begun_at >= self._ended_at
             if link.spared:
                 if not link.leaving:
                     self.retire(link)

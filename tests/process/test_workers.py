@@ -38,6 +38,12 @@ def gate() -> Iterator[Gate]:
     gate.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give idle workers of a terminated pool all the time that they need."""
+    monkeypatch.setattr("polyexec_process._executor._GRACE", PATIENCE)
+
+
 def test_environment_variables_are_the_workers(context: Context) -> None:
     with context.Executor(1, env={"POLYEXEC_TEST": "told"}) as executor:
         assert executor.submit(os.getenv, "POLYEXEC_TEST").result(PATIENCE) == "told"
@@ -247,6 +253,7 @@ def test_an_initializer_may_be_given_locks_and_queues(context: Context) -> None:
     queue.join_thread()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("method", LOCAL)
 def test_what_an_idle_worker_has_still_to_write_arrives_though_its_pool_is_terminated(
     context: Context, gate: Gate
@@ -276,6 +283,7 @@ def test_a_queue_that_nobody_reads_holds_up_no_pool_that_is_terminated(context: 
     queue.join_thread()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_worker_of_a_terminated_pool_starts_in_peace_and_begins_nothing(
     context: Context, gate: Gate
