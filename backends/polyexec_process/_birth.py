@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
-from polyexec.serialization.destinations import Destination, Inheritance
+from polyexec.serialization.destinations import Destination
 from polyexec.serialization.homes import adopt
 from polyexec_process import _carry
 
@@ -48,7 +48,6 @@ class Birth(NamedTuple):
         main = sys.modules["__main__"]
         inherits = self.start_method == "fork" or main.__name__ == "__mp_main__"
         adopt("__main__", vars(main) if inherits else {})
-        inheritance = Inheritance() if self.start_method == "fork" else None
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:
@@ -73,4 +72,4 @@ class Birth(NamedTuple):
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings, forked=self.start_method == "fork")
-        return self.initializer, Destination(inheritance)
+        return self.initializer, Destination()

@@ -26,6 +26,7 @@ _registered: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined] 
 class HeirPickler(ByValuePickler):
     """Pickles for a process that is to inherit."""
 
+    lends = True
     dispatch_table: Any = ChainMap(_registered, ByValuePickler.dispatch_table)  # noqa: RUF012 - as there
 
 

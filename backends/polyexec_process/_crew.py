@@ -48,8 +48,8 @@ Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload]"
 class Crew:
     """The pool's client: turns tasks into jobs, and answers into outcomes.
 
-    It refers to the executor but weakly; only tasks may keep that alive. *destination* is where the
-    workers are.
+    It refers to the executor but weakly; only tasks may keep that alive. *destination* tells where
+    the workers are.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Crew:
         *,
         breaks: bool,
         propagation: Propagation | None = None,
-        destination: Destination | None = None,
+        destination: Callable[[], Destination | None],
     ) -> None:
-        self.destination: Destination | None = destination
+        self._destination = destination
         self._executor = weakref.ref(executor)
         self._breaks = breaks
         self._propagation = propagation
@@ -98,7 +98,7 @@ class Crew:
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:
         """Return what is known of *fn*, None if it must be sent with each task."""
-        kept = bound_for(self.destination, self._table.keep, fn)
+        kept = bound_for(self._destination(), self._table.keep, fn)
         if kept is None:
             return None
         digest, function = kept

@@ -84,11 +84,17 @@ class ProcessExecutor(Executor, _Standard):
         settings = Settings.of(options)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
+        # Only we refer to it, not what workers hold: the globals in it may lead back here.
+        self._place = self._destination()
+        place = self._place
+        self._workers_place: Callable[[], Destination | None] = (
+            type(None) if place is None else weakref.ref(place)
+        )
         self._crew = Crew(
             self,
             breaks=settings.breaks,
             propagation=settings.propagation,
-            destination=self._destination(),
+            destination=self._workers_place,
         )
         self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
@@ -106,7 +112,7 @@ class ProcessExecutor(Executor, _Standard):
         return LocalPool(
             self._max_workers,
             self._crew,
-            _births(context, settings, share, self._crew.destination),
+            _births(context, settings, share, self._workers_place),
             _prepare(context, settings, share),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
@@ -147,6 +153,8 @@ class ProcessExecutor(Executor, _Standard):
         """End the workers."""
         self._pool.stop()
         self._crew.packer.close()
+        if self._place is not None:
+            self._place.inheritance = None
         if wait:
             self._pool.join()
 
@@ -224,11 +232,12 @@ def _remote_traceback(text: str) -> BaseException:
 
 
 def _births(
-    context: ProcessContext, settings: Settings, share: int, destination: Destination | None
+    context: ProcessContext, settings: Settings, share: int, place: Callable[[], Destination | None]
 ) -> Callable[[], Births]:
     bound = settings.initialize if settings.initializer is not None else None
 
     def start() -> Births:
+        destination = place()
         if context.name == "fork" and destination is not None:
             destination.inheritance = Inheritance()
         return Births(context.name, bound, settings.env, context.preload, share)

@@ -34,9 +34,9 @@ _MOST_LOOKED_AT = 32
 
 
 class Packer:
-    """One executor's; any thread may call. *destination* is where its workers are."""
+    """One executor's; any thread may call. *destination* tells where its workers are."""
 
-    def __init__(self, destination: Destination | None) -> None:
+    def __init__(self, destination: Callable[[], Destination | None]) -> None:
         self._destination = destination
         self._store = Store()
         self._kept = Store()
@@ -100,7 +100,7 @@ class Packer:
     def _dumps(
         self, obj: Any, constant: Callable[[Any], int | None] | None = None
     ) -> tuple[bytes, list[pickle.PickleBuffer]]:
-        return bound_for(self._destination, dumps_parts, obj, constant)
+        return bound_for(self._destination(), dumps_parts, obj, constant)
 
     def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:
         if buffers or len(data) >= LARGE:

@@ -231,10 +231,20 @@ guard, lock, count = threading.Lock(), context.Lock(), context.Value("i", 0)
 class Point:
     pass
 
+def factory():
+    class Other:
+        pass
+    return Other
+
+Unnamed, empty = factory(), Point()
+
 def work(point):
     with guard, lock:
         count.value += 1
     return isinstance(point, Point), Point()
+
+def is_unnamed(value):
+    return isinstance(value, Unnamed), Unnamed()
 
 def current():
     return "old"
@@ -246,8 +256,10 @@ if __name__ == "__main__":
     with context.Executor(2) as executor:
         results = list(executor.map(work, [Point(), Point()]))
         print([mine and isinstance(point, Point) for mine, point in results], count.value)
-        count = 5
-        print(executor.submit(lambda: count).result())
+        count = empty = None
+        print(executor.submit(lambda: (count, empty)).result())
+        mine, made = executor.submit(is_unnamed, Unnamed()).result()
+        print(mine, isinstance(made, Unnamed))
 
         def current():
             return "new"
@@ -262,7 +274,10 @@ def test_forked_workers_have_what_the_main_module_had(program: Runner) -> None:
     if program.method != "fork":
         pytest.skip("others inherit nothing")
     done = program.run(sys.executable, program.write(INHERITED))
-    assert (done.stdout, done.stderr) == ("[True, True] 2\n5\n['new']\nTrue\n", "")
+    assert (done.stdout, done.stderr) == (
+        "[True, True] 2\n(None, None)\nTrue True\n['new']\nTrue\n",
+        "",
+    )
 
 
 USED = """
@@ -315,6 +330,7 @@ if __name__ == "__main__":
     with polyexec.get_context(METHOD).Executor(1) as executor:
         print(repr(executor.submit(use, 1).exception()))
         print(executor.submit(look, 1).result(), repr(executor.submit(look, 0).exception()))
+        print(type(executor.submit(lambda: lock).exception()).__name__)
     with polyexec.get_context(METHOD).Executor(1, initializer=own) as executor:
         print(executor.submit(use, 1).result())
 """
@@ -324,9 +340,10 @@ def test_a_global_that_cannot_be_sent_is_missed_only_by_who_uses_it(program: Run
     if program.method == "fork":
         pytest.skip("it inherits them")
     done = program.run(sys.executable, program.write(WITHOUT))
-    first, second, third = done.stdout.splitlines()
+    first, second, returned, third = done.stdout.splitlines()
     assert first.startswith("UnpicklableError(\"the global 'lock' of the main module was not sent")
     assert second.startswith("1 UnpicklableError(\"the global 'inner' of the main module was not")
+    assert returned == "UnpicklableError"
     assert (third, done.stderr) == ("1", "")
 
 

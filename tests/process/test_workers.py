@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
 import sys
 import time
+import weakref
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -298,3 +300,18 @@ def test_a_worker_of_a_terminated_pool_starts_in_peace_and_begins_nothing(
     assert len(gate.arrived) == 1
     with pytest.raises(CancelledError):
         result.get(PATIENCE)
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_an_executor_that_a_global_leads_to_is_collected_when_it_is_dropped(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main: Any = sys.modules["__main__"]
+    executor = context.Executor(1)
+    monkeypatch.setattr(main, "_polyexec_test", {"executor": executor}, raising=False)
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+    dropped = weakref.ref(executor)
+    del executor
+    monkeypatch.undo()
+    gc.collect()
+    assert dropped() is None

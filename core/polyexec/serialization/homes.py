@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["adopt", "adopted", "delivered", "home_of", "stamps"]
+__all__ = ["adopt", "adopted", "delivered", "home_of", "lent", "stamps"]
 
 #: The namespaces of modules that functions came from by value, and that may not be loaded here.
 adopted: dict[str, dict[str, Any]] = {}
 #: What was delivered to each, as it was then.
 delivered: dict[str, dict[str, Any]] = {}
+#: Of each, what came with the initializer, which can hand over what no task can.
+lent: dict[str, set[str]] = {}
 #: By what those that can change are known again, as far as they are.
 stamps: dict[str, dict[str, bytes]] = {}
 

@@ -42,8 +42,9 @@ _UNSTAMPED: Final = (
     *(bool, int, float, complex, str, bytes, type(None)),
     *(type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
 )
-#: A part of a function's state, among the names of others.
+#: Parts of a function's state, among the names of others.
 _STAMPS: Final = "_polyexec_stamps"
+_LENT: Final = "_polyexec_lent"
 
 
 def dumps_by_value(
@@ -92,9 +93,6 @@ def _reduce_cache(cached: Any) -> Any:
     """Reduce what `functools.lru_cache` made; its own way is by name, which need not be there."""
     if cached.__module__ not in MAINS and "<locals>" not in cached.__qualname__:
         return cached.__reduce__()
-    inheritance = None if here.destination is None else here.destination.inheritance
-    if inheritance is not None and inheritance.names(cached):
-        return cached.__reduce__()
     return _make_cache, (cached.cache_parameters(), cached.__wrapped__), cached.__dict__
 
 
@@ -142,24 +140,25 @@ class ByValuePickler(_Pickler):
     dispatch_table: Any = ChainMap(_our_types, _known_types)  # noqa: RUF012 - the pickler's own name
     #: Whether globals are marked so that they are known again.
     stamps: bool = True
+    #: Whether it is for a process that is being born, which can be given locks and queues.
+    lends: bool = False
     #: Whether something else takes the place of globals that can't be pickled.
     tolerant: bool = False
-    #: Those that are being tried, by identity, for they may lead to themselves.
-    _tried: frozenset[int] = frozenset()
+
+    def __init__(self, file: Any, protocol: int, **options: Any) -> None:
+        super().__init__(file, protocol, **options)
+        #: Of globals that were tried, by identity: why they can't be pickled, None if they can.
+        self._verdicts: dict[int, str | None] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how *obj* is pickled, or NotImplemented for the usual way."""
         kind = type(obj)
         is_function = kind is types.FunctionType
         if (is_function or issubclass(kind, type)) and obj.__module__ in MAINS:
-            destination = here.destination
-            inheritance = None if destination is None else destination.inheritance
-            if inheritance is not None and inheritance.names(obj):
-                return NotImplemented  # by name
-            if obj.__module__ != "__main__":  # cloudpickle takes that for a module like others
-                if is_function:
-                    return self._dynamic_function_reduce(obj)
-                return machinery._dynamic_class_reduce(obj)
+            # cloudpickle takes the second of those for a module like others.
+            if is_function:
+                return self._dynamic_function_reduce(obj)
+            return machinery._dynamic_class_reduce(obj)
         return super().reducer_override(obj)
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
@@ -168,33 +167,54 @@ class ByValuePickler(_Pickler):
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
-        if module in MAINS:
-            slots["__globals__"] = _not_inherited(slots["__globals__"])
+        names = slots["__globals__"]
+        has = _inherited_by() if module in MAINS else None
+        if has is not None:  # callables go as they are now, for what they use may be another
+            names = {
+                name: names[name]
+                for name in names
+                if callable(names[name]) or not has(name, names[name])
+            }
         if self.tolerant:
-            names = slots["__globals__"]
-            slots["__globals__"] = {name: self._tested(name, names[name]) for name in names}
+            tested = {name: self._tested(name, names[name]) for name in names}
+            names = {
+                name: value
+                for name, value in tested.items()
+                if value is names[name] or has is None or not has(name, names[name])
+            }
+        slots["__globals__"] = names
+        if self.lends:
+            slots[_LENT] = True
         if self.stamps:
-            slots[_STAMPS] = _stamps(slots["__globals__"])
+            slots[_STAMPS] = _stamps(names)
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
     def _tested(self, name: str, value: Any) -> Any:
         """Return *value*, or what stands for it if it can't be pickled."""
-        if isinstance(value, _UNSTAMPED) or id(value) in self._tried:
+        if isinstance(value, _UNSTAMPED):
             return value
-        trial = type(self)(io.BytesIO(), protocol=5)
-        trial.tolerant, trial._tried = True, self._tried | {id(value)}
-        try:
-            trial.dump(value)
-        except Exception as error:  # noqa: BLE001 - the user's reducers
-            return StandIn(name, f"{type(error).__name__}: {error}")
-        return value
+        key = id(value)
+        if key not in self._verdicts:
+            self._verdicts[key] = None  # it may lead to itself
+            trial = type(self)(io.BytesIO(), protocol=5)
+            trial.tolerant, trial.stamps, trial._verdicts = True, False, self._verdicts
+            try:
+                trial.dump(value)
+            except Exception as error:  # noqa: BLE001 - the user's reducers
+                self._verdicts[key] = f"{type(error).__name__}: {error}"
+        why = self._verdicts[key]
+        return value if why is None else StandIn(name, why)
 
 
-def _not_inherited(names: dict[str, Any]) -> dict[str, Any]:
+def track(classes: list[type]) -> None:
+    """Have *classes* known to processes that are forked later, as those that they inherit."""
+    for kind in classes:
+        machinery._get_or_create_tracker_id(kind)
+
+
+def _inherited_by() -> Callable[[str, Any], bool] | None:
     inheritance = None if here.destination is None else here.destination.inheritance
-    if inheritance is None:
-        return names
-    return {name: value for name, value in names.items() if not inheritance.has(name, value)}
+    return None if inheritance is None else inheritance.has
 
 
 # -- globals that are delivered again -------------------------------------------------------------
@@ -261,6 +281,7 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
     namespace, delivered = function.__globals__, homes.delivered.get(module, {})
     known = homes.stamps.setdefault(module, {})
     stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
+    lent = homes.lent.setdefault(module, set())
     fresh = {
         name: value
         for name, value in slots["__globals__"].items()
@@ -269,11 +290,15 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
             name in delivered
             and namespace[name] is delivered[name]
             and (name not in stamps or stamps[name] != known.get(name))
-            and type(value) is not StandIn
+            and not (type(value) is StandIn and name in lent)
         )
     }
     slots["__globals__"] = fresh
     delivered.update(fresh)
+    if slots.pop(_LENT, False):
+        lent.update(fresh)
+    else:
+        lent.difference_update(fresh)
     for name in fresh:
         known.pop(name, None)
         if name in stamps:

@@ -12,11 +12,14 @@ __all__ = ["StandIn"]
 class StandIn:
     """Says why, once it is used; code that sets the global, an initializer say, replaces it."""
 
-    def __init__(self, name: str, why: str) -> None:
+    def __init__(self, name: str, why: str, *, arrived: bool = False) -> None:
         self._about = name, why
+        self._arrived = arrived
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StandIn, self._about
+        if self._arrived:
+            self._refuse()  # it is no result
+        return _arrive, self._about
 
     def __repr__(self) -> str:
         return f"<StandIn for {self._about[0]}>"
@@ -32,10 +35,15 @@ class StandIn:
         )
 
 
+def _arrive(name: str, why: str) -> StandIn:
+    return StandIn(name, why, arrived=True)
+
+
 #: What Python looks for in the class alone.
 _SPECIAL = (
     *("call", "enter", "exit", "iter", "next", "len", "bool", "int", "float", "index"),
     *("getitem", "setitem", "delitem", "contains", "add", "radd", "sub", "mul"),
+    *("truediv", "floordiv", "mod", "matmul", "and", "or", "eq", "ne", "lt", "le", "gt", "ge"),
     *("aenter", "aexit", "aiter", "anext", "await"),
 )
 for _name in _SPECIAL:
