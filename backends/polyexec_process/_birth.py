@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
-from polyexec.serialization.destinations import Destination
 from polyexec.serialization.homes import adopt
 from polyexec_process import _carry
 
@@ -35,11 +34,13 @@ class Birth(NamedTuple):
     argv: Sequence[str] = ()
     directory: str | None = None
 
-    def settle(self) -> tuple[bytes | None, Destination]:
-        """Have this process look as one that multiprocessing started.
+    @property
+    def is_local(self) -> bool:
+        """Whether results stay on this machine."""
+        return True
 
-        Returns its initializer, and where results go.
-        """
+    def settle(self) -> bytes | None:
+        """Have this process look as one that multiprocessing started; return its initializer."""
         import multiprocessing.context
         import multiprocessing.process
 
@@ -72,4 +73,4 @@ class Birth(NamedTuple):
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings, forked=self.start_method == "fork")
-        return self.initializer, Destination()
+        return self.initializer

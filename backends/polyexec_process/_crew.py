@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import BrokenExecutor, Task
-    from polyexec.serialization import Destination
     from polyexec.surroundings import Propagation
     from polyexec.task import TaskOptions
     from polyexec_process._client import Engine, Lost
@@ -48,19 +47,14 @@ Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload]"
 class Crew:
     """The pool's client: turns tasks into jobs, and answers into outcomes.
 
-    It refers to the executor but weakly; only tasks may keep that alive. *destination* tells where
-    the workers are.
+    It refers to the executor but weakly; only tasks may keep that alive. So it does to where the
+    workers are, for what those inherited may lead to the executor.
     """
 
     def __init__(
-        self,
-        executor: ProcessExecutor,
-        *,
-        breaks: bool,
-        propagation: Propagation | None = None,
-        destination: Callable[[], Destination | None],
+        self, executor: ProcessExecutor, *, breaks: bool, propagation: Propagation | None = None
     ) -> None:
-        self._destination = destination
+        self._destination = weakref.ref(executor.destination)
         self._executor = weakref.ref(executor)
         self._breaks = breaks
         self._propagation = propagation
@@ -71,7 +65,7 @@ class Crew:
         self._count = itertools.count(1)
         #: The number of each callable that must be sent with every task, by its type.
         self._kinds: dict[type, int] = {}
-        self.packer: Packer = Packer(destination)
+        self.packer: Packer = Packer(self._destination)
         self.pool: Engine
 
     def job(self, task: Task) -> Job:
@@ -98,7 +92,9 @@ class Crew:
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:
         """Return what is known of *fn*, None if it must be sent with each task."""
-        kept = bound_for(self._destination(), self._table.keep, fn)
+        destination = self._destination()
+        assert destination is not None  # the task keeps it
+        kept = bound_for(destination, self._table.keep, fn)
         if kept is None:
             return None
         digest, function = kept

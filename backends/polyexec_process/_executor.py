@@ -65,6 +65,8 @@ class ProcessExecutor(Executor, _Standard):
 
     chunk_seconds = 0.001
     keeps_context = False
+    #: Whether the workers are on this machine.
+    is_local: bool = True
 
     #: The names of its options.
     takes: tuple[str, ...] = (
@@ -84,26 +86,12 @@ class ProcessExecutor(Executor, _Standard):
         settings = Settings.of(options)
         super().__init__(context, max_workers, max_pending=options.get("max_pending"))
         self.remote_traceback = _remote_traceback
-        # Only we refer to it, not what workers hold: the globals in it may lead back here.
-        self._place = self._destination()
-        place = self._place
-        self._workers_place: Callable[[], Destination | None] = (
-            type(None) if place is None else weakref.ref(place)
-        )
-        self._crew = Crew(
-            self,
-            breaks=settings.breaks,
-            propagation=settings.propagation,
-            destination=self._workers_place,
-        )
+        self.destination: Destination = Destination(is_local=self.is_local)
+        self._crew = Crew(self, breaks=settings.breaks, propagation=settings.propagation)
         self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
         self._inherits = context.name == "fork"
         _pools.add(self._pool)
-
-    def _destination(self) -> Destination | None:
-        """Return where the workers are, None if that is another machine."""
-        return Destination()
 
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""
@@ -112,7 +100,7 @@ class ProcessExecutor(Executor, _Standard):
         return LocalPool(
             self._max_workers,
             self._crew,
-            _births(context, settings, share, self._workers_place),
+            _births(context, settings, share, weakref.ref(self.destination)),
             _prepare(context, settings, share),
             f"{type(context).__name__.removesuffix('Context')}Process",
             all_at_once=context.name == "fork",
@@ -153,8 +141,7 @@ class ProcessExecutor(Executor, _Standard):
         """End the workers."""
         self._pool.stop()
         self._crew.packer.close()
-        if self._place is not None:
-            self._place.inheritance = None
+        self.destination.inheritance = None
         if wait:
             self._pool.join()
 
@@ -232,12 +219,12 @@ def _remote_traceback(text: str) -> BaseException:
 
 
 def _births(
-    context: ProcessContext, settings: Settings, share: int, place: Callable[[], Destination | None]
+    context: ProcessContext, settings: Settings, share: int, known: weakref.ref[Destination]
 ) -> Callable[[], Births]:
     bound = settings.initialize if settings.initializer is not None else None
 
     def start() -> Births:
-        destination = place()
+        destination = known()
         if context.name == "fork" and destination is not None:
             destination.inheritance = Inheritance()
         return Births(context.name, bound, settings.env, context.preload, share)

@@ -11,12 +11,10 @@ from multiprocessing import resource_sharer
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
-from polyexec.serialization.payloads import refuse
+from polyexec.serialization.payloads import refuse, with_what_can_be_sent
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
-
-    from polyexec_process._byvalue import HeirPickler
 
 #: What multiprocessing takes away from others, too, when it is no longer referred to here.
 _LENT = (
@@ -48,23 +46,18 @@ def dumps_for_heir(obj: Any) -> bytes:
     state: Any = multiprocessing.context
     outer = state.get_spawning_popen()
     state.set_spawning_popen(_Heir())
+
+    def dump(*, tolerant: bool) -> bytes:
+        file = io.BytesIO()
+        pickler = HeirPickler(file, pickle.HIGHEST_PROTOCOL)
+        pickler.tolerant = tolerant
+        pickler.dump(obj)
+        return file.getvalue()
+
     try:
-        return _dumps_by_value(HeirPickler, obj)
-    except Exception as error:  # noqa: BLE001 - reducers are the user's code
-        try:
-            return _dumps_by_value(HeirPickler, obj, tolerant=True)
-        except Exception:  # noqa: BLE001 - it is no global's fault
-            refuse(obj, error)
+        return with_what_can_be_sent(obj, dump)
     finally:
         state.set_spawning_popen(outer)
-
-
-def _dumps_by_value(kind: type[HeirPickler], obj: Any, *, tolerant: bool = False) -> bytes:
-    file = io.BytesIO()
-    pickler = kind(file, pickle.HIGHEST_PROTOCOL)
-    pickler.tolerant = tolerant
-    pickler.dump(obj)
-    return file.getvalue()
 
 
 def dumps_process(process: BaseProcess, fds: list[int]) -> tuple[bytes, list[Any]]:

@@ -1,7 +1,8 @@
 """Sees to what no event tells: jobs that take too long, and workers that have nothing to do.
 
 A worker that is to end waits for its threads and child processes and runs its exit hooks, as the
-standard library's do. None of that may ever end, and tasks wait for its place.
+standard library's do. None of that may ever end, and tasks wait for its place. Where all are to be
+killed, those that are at no job may be given time for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from polyexec_process._reactor import WRITE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from polyexec.scheduling import Job
     from polyexec_process._link import Link
     from polyexec_process._pool import LocalPool
@@ -42,6 +45,8 @@ class Overseer:
         self.timed: int = 0
         #: Jobs to stop, and whether because they ran out of time.
         self.kills: dict[Job, bool] = {}
+        #: When all were to be killed, and until when those may live who were at no job then.
+        self._ended_at = self._grace_ends = 0.0
         #: Jobs that were stopped for somebody who waits to hear it.
         self.killed: set[Job] = set()
         #: Jobs to stop that nobody waits for.
@@ -64,7 +69,7 @@ class Overseer:
         if self.kills:
             waits.append(MOMENT)
             self._settle_kills(now)
-        return min((wait for wait in waits if wait is not None), default=None)
+        return soonest(waits)
 
     def _look_at(self, link: Link, now: float) -> float | None:
         pool, window = self._pool, link.window
@@ -104,6 +109,43 @@ class Overseer:
             return LAST - spent
         link.signal(signal.SIGKILL)
         return GRACE
+
+    def give_time(self, seconds: float) -> None:
+        """Have no worker begin a job any more, and let those live for a while that are at none."""
+        self._ended_at = time.monotonic()
+        self._grace_ends = self._ended_at + seconds
+        if seconds:
+            for link in self._pool.links.values():
+                link.hold_back_all()
+
+    def wind_up(self) -> float | None:
+        """Let the workers end, or kill them; return how many seconds may pass, as `look` does."""
+        pool, now = self._pool, time.monotonic()
+        if pool.terminated is not None:
+            signum = pool.terminated
+            return soonest([self._end(link, signum, now) for link in pool.links.values()])
+        for link in pool.links.values():
+            if not link.leaving and not pool.outstanding:
+                link.finish()
+        return None
+
+    def _end(self, link: Link, signum: signal.Signals, now: float) -> float | None:
+        """Kill a worker that was at a job, or has had time to end; else have it end."""
+        left = self._grace_ends - now
+        if left > 0:
+            if link.spared is None:
+                certain = self._ended_at + MOMENT
+                if now < certain:
+                    return certain - now
+                # What it has begun since it passes over; until it says so that looks like a job.
+                link.spared = link.running is None or link.begun_at >= self._ended_at
+            if link.spared:
+                if not link.leaving:
+                    self._pool.retire(link)
+                return left
+        link.signal(signum)
+        link.leaving = True
+        return None
 
     def _time(self, link: Link, now: float) -> None:
         """Have the job that *link* runs stopped, if its time is up."""
@@ -161,3 +203,8 @@ class Overseer:
             elif link.held is None and link.begun == number:
                 link.killed = True
                 link.signal(signal.SIGKILL)
+
+
+def soonest(waits: Iterable[float | None]) -> float | None:
+    """Return the shortest of some times; None is any."""
+    return min((wait for wait in waits if wait is not None), default=None)

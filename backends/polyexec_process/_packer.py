@@ -34,9 +34,9 @@ _MOST_LOOKED_AT = 32
 
 
 class Packer:
-    """One executor's; any thread may call. *destination* tells where its workers are."""
+    """One executor's, whose workers are at *destination*; any thread may call."""
 
-    def __init__(self, destination: Callable[[], Destination | None]) -> None:
+    def __init__(self, destination: weakref.ref[Destination]) -> None:
         self._destination = destination
         self._store = Store()
         self._kept = Store()
@@ -90,17 +90,18 @@ class Packer:
         needs: list[Blob],
         constant: Callable[[Any], int | None] | None,
     ) -> Packed:
-        dumps = self._dumps
         if self._shared:
-            data, buffers = refer(partial(self._reference, needs), dumps, call, constant)
+            data, buffers = refer(partial(self._reference, needs), self._dumps, call, constant)
         else:
-            data, buffers = dumps(call, constant)
+            data, buffers = self._dumps(call, constant)
         return self._sent(data, buffers, how), needs or None
 
     def _dumps(
         self, obj: Any, constant: Callable[[Any], int | None] | None = None
     ) -> tuple[bytes, list[pickle.PickleBuffer]]:
-        return bound_for(self._destination(), dumps_parts, obj, constant)
+        destination = self._destination()
+        assert destination is not None  # the executor keeps it, and its tasks the executor
+        return bound_for(destination, dumps_parts, obj, constant)
 
     def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:
         if buffers or len(data) >= LARGE:

@@ -41,7 +41,7 @@ from polyexec_process._frames import (
     UNPREPARED,
 )
 from polyexec_process._link import Answer, Link, resident
-from polyexec_process._overseer import MOMENT, Overseer
+from polyexec_process._overseer import MOMENT, Overseer, soonest
 from polyexec_process._reactor import OVER, Reactor
 from polyexec_process._records import Records
 from polyexec_process._staff import Staff
@@ -110,8 +110,6 @@ class LocalPool:
         self._has_failed = False
         #: The signal that was to end all workers.
         self.terminated: signal.Signals | None = None
-        #: When that was said, and until when those may live who were at no job then.
-        self._ended_at = self._grace_ends = 0.0
         self._staff = Staff(self, births, prepare, names, max_tasks)
         self._all_at_once = all_at_once
         self._max_memory = max_memory
@@ -293,11 +291,7 @@ class LocalPool:
         with Uninterrupted(), self.lock:
             self.stopping = True
             self.terminated = signum
-            self._ended_at = time.monotonic()
-            self._grace_ends = self._ended_at + grace
-            if grace:
-                for link in self.links.values():
-                    link.hold_back_all()
+            self.overseer.give_time(grace)
             self.reactor.wake()
 
     def processes(self) -> dict[int, WorkerProcess]:
@@ -477,11 +471,12 @@ class LocalPool:
             # Whoever submitted a job may have been interrupted before it was sent.
             if self.observed or (self._incoming and self.idle):
                 self.dispatch()
-            timeout = _sooner(waiting, self.overseer.look())
+            due = [waiting, self.overseer.look()]
             failure = self._staff.replace()
-            timeout = _sooner(timeout, self._staff.due)
+            due.append(self._staff.due)
             if self.stopping:
-                timeout = _sooner(timeout, self._wind_up())
+                due.append(self.overseer.wind_up())
+            timeout = soonest(due)
             over = self.stopping and not self.links and waiting is None
             self.reactor.resting = timeout is None
             nap = self._nap()
@@ -524,40 +519,3 @@ class LocalPool:
             self.overseer.kills.clear()
             self.lock.notify_all()
         self.client.barren(f"polyexec failed: {error!r}")
-
-    def _wind_up(self) -> float | None:
-        """Let the workers end, or kill them; return how many seconds to wait, None for any."""
-        waits = None
-        for link in self.links.values():
-            if self.terminated is not None:
-                waits = _sooner(waits, self._end(link, self.terminated))
-            elif not link.leaving and not self.outstanding:
-                link.finish()
-        return waits
-
-    def _end(self, link: Link, signum: signal.Signals) -> float | None:
-        """Kill a worker that was at a job, or has had time to end; else have it end.
-
-        Return how many seconds to wait until the next look, None for any.
-        """
-        now = time.monotonic()
-        left = self._grace_ends - now
-        if left > 0:
-            if link.spared is None:
-                certain = self._ended_at + MOMENT
-                if now < certain:
-                    return certain - now
-                # What it has begun since it passes over; until it says so that looks like a job.
-                link.spared = link.running is None or link.begun_at >= self._ended_at
-            if link.spared:
-                if not link.leaving:
-                    self.retire(link)
-                return left
-        link.signal(signum)
-        link.leaving = True
-        return None
-
-
-def _sooner(one: float | None, other: float | None) -> float | None:
-    """Return the shorter of two times; None is any."""
-    return one if other is None else other if one is None else min(one, other)

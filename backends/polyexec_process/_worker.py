@@ -18,7 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec.serialization.destinations import bound_for
+from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec_process._frames import (
     ANSWER,
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from polyexec.serialization import Destination
-
 _MOST_MICROSECONDS = (1 << 32) - 1
 _NO_ARGUMENTS = memoryview(b"")
 #: Types whose objects no pickler has questions about.
@@ -97,6 +95,8 @@ class Worker:
         self._holdings = Holdings(ends.rights)
         self._running = False
         self._pid = os.getpid()
+        #: Where results go.
+        self._parent = Destination()
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
@@ -160,7 +160,9 @@ class Worker:
     # -- what they ask for -------------------------------------------------------------------------
 
     def _prepare(self, body: memoryview) -> bool:
-        told, self._parent = pickle.loads(body).settle()
+        birth = pickle.loads(body)
+        self._parent = Destination(is_local=birth.is_local)
+        told = birth.settle()
         try:
             if told is not None:
                 fn, args = pickle.loads(told)
@@ -275,8 +277,6 @@ class Worker:
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
-    #: Where results go.
-    _parent: Destination | None = None
 
 
 class _Unloadable:

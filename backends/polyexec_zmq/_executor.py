@@ -25,15 +25,13 @@ class ZmqExecutor(ProcessExecutor):
 
     context: ZmqContext
     chunk_seconds = 0.001
+    is_local = False
     takes: tuple[str, ...] = (*ProcessExecutor.takes, "resources")
 
     def __init__(self, context: ZmqContext, max_workers: int | None = None, **options: Any) -> None:
         # One that is not told how many it has grows with its cluster, if that can.
         self._grows = max_workers is None and context.joining.address is not None
         super().__init__(context, max_workers, **options)
-
-    def _destination(self) -> None:
-        """Say nothing of where the workers are."""
 
     def _open_pool(self, settings: Settings) -> Engine:
         spec = {

@@ -22,18 +22,20 @@ class RemoteBirth(NamedTuple):
     #: Where its streams are connected to, and who it is there.
     output: tuple[str, dict[str, Any]] | None
 
-    def settle(self) -> tuple[bytes | None, None]:
-        """Have this process look as one that multiprocessing started; return its initializer.
+    @property
+    def is_local(self) -> bool:
+        """Whether results stay on this machine."""
+        return False
 
-        Nothing is known of where results go.
-        """
+    def settle(self) -> bytes | None:
+        """Have this process look as one that multiprocessing started; return its initializer."""
         os.environ.update(self.env)
         told: Birth = pickle.loads(self.birth)
         birth = told._replace(name=self.name, start_method=self.start_method, cpus=self.cpus)
-        initializer, _ = birth.settle()
+        initializer = birth.settle()
         if self.output is not None:
             from polyexec_zmq._output import connect_streams
 
             address, about = self.output
             connect_streams(address, {**about, "worker": self.name})
-        return initializer, None
+        return initializer

@@ -64,10 +64,12 @@ def _main() -> dict[str, Any]:
 
 
 class Destination:
-    """Processes of this machine, which inherited what *inheritance* says, if anything."""
+    """Some processes; on this machine, unless not *is_local*."""
 
-    def __init__(self, inheritance: Inheritance | None = None) -> None:
-        self.inheritance = inheritance
+    def __init__(self, *, is_local: bool = True) -> None:
+        self._is_local = is_local
+        #: What they inherited, if they were forked from this one.
+        self.inheritance: Inheritance | None = None
         self._count = 0
         self._matters = False
 
@@ -77,7 +79,7 @@ class Destination:
         It does where plain pickle would make of such an object what is of no use elsewhere.
         """
         pickler: Any = getattr(sys.modules.get("multiprocessing.reduction"), "ForkingPickler", None)
-        if pickler is None:
+        if pickler is None or not self._is_local:
             return {}
         registered: dict[type, Callable[[Any], Any]] = pickler._extra_reducers
         if len(registered) != self._count:
@@ -86,7 +88,7 @@ class Destination:
         return registered if self._matters or all_of_them else {}
 
 
-def bound_for(destination: Destination | None, call: Callable[..., T], *args: Any) -> T:
+def bound_for(destination: Destination, call: Callable[..., T], *args: Any) -> T:
     """Return `call(*args)`, in which objects are pickled for *destination*."""
     outer = here.destination
     try:

@@ -31,7 +31,9 @@ from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
     import pickle
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from polyexec.serialization.destinations import Inheritance
 
 __all__ = ["ByValuePickler", "dumps_by_value"]
 
@@ -153,11 +155,10 @@ class ByValuePickler(_Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Return how *obj* is pickled, or NotImplemented for the usual way."""
         kind = type(obj)
-        is_function = kind is types.FunctionType
-        if (is_function or issubclass(kind, type)) and obj.__module__ in MAINS:
-            # cloudpickle takes the second of those for a module like others.
-            if is_function:
-                return self._dynamic_function_reduce(obj)
+        # In a child of multiprocessing cloudpickle takes the main module for one like others.
+        if kind is types.FunctionType and obj.__module__ in MAINS:
+            return self._dynamic_function_reduce(obj)
+        if issubclass(kind, type) and obj.__module__ in MAINS:
             return machinery._dynamic_class_reduce(obj)
         return super().reducer_override(obj)
 
@@ -167,32 +168,33 @@ class ByValuePickler(_Pickler):
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
-        names = slots["__globals__"]
-        has = _inherited_by() if module in MAINS else None
-        if has is not None:  # callables go as they are now, for what they use may be another
-            names = {
-                name: names[name]
-                for name in names
-                if callable(names[name]) or not has(name, names[name])
-            }
-        if self.tolerant:
-            tested = {name: self._tested(name, names[name]) for name in names}
-            names = {
-                name: value
-                for name, value in tested.items()
-                if value is names[name] or has is None or not has(name, names[name])
-            }
-        slots["__globals__"] = names
+        inheritance = _inheritance() if module in MAINS else None
+        names = slots["__globals__"] = dict(self._sent(slots["__globals__"], inheritance))
         if self.lends:
             slots[_LENT] = True
         if self.stamps:
             slots[_STAMPS] = _stamps(names)
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
-    def _tested(self, name: str, value: Any) -> Any:
-        """Return *value*, or what stands for it if it can't be pickled."""
+    def _sent(
+        self, names: dict[str, Any], inheritance: Inheritance | None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield globals as they are sent; not those that are there as they are here."""
+        for name, value in names.items():
+            is_there = inheritance is not None and inheritance.has(name, value)
+            # What is called goes as it is now, if it can, for what it uses may be another.
+            if is_there and not callable(value):
+                continue
+            why = self._obstacle(value) if self.tolerant else None
+            if why is None:
+                yield name, value
+            elif not is_there:
+                yield name, StandIn(name, why)
+
+    def _obstacle(self, value: Any) -> str | None:
+        """Return why *value* can't be pickled, None if it can."""
         if isinstance(value, _UNSTAMPED):
-            return value
+            return None
         key = id(value)
         if key not in self._verdicts:
             self._verdicts[key] = None  # it may lead to itself
@@ -202,8 +204,7 @@ class ByValuePickler(_Pickler):
                 trial.dump(value)
             except Exception as error:  # noqa: BLE001 - the user's reducers
                 self._verdicts[key] = f"{type(error).__name__}: {error}"
-        why = self._verdicts[key]
-        return value if why is None else StandIn(name, why)
+        return self._verdicts[key]
 
 
 def track(classes: list[type]) -> None:
@@ -212,9 +213,8 @@ def track(classes: list[type]) -> None:
         machinery._get_or_create_tracker_id(kind)
 
 
-def _inherited_by() -> Callable[[str, Any], bool] | None:
-    inheritance = None if here.destination is None else here.destination.inheritance
-    return None if inheritance is None else inheritance.has
+def _inheritance() -> Inheritance | None:
+    return None if here.destination is None else here.destination.inheritance
 
 
 # -- globals that are delivered again -------------------------------------------------------------

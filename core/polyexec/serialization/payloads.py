@@ -20,7 +20,7 @@ from polyexec.errors import UnpicklableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["LARGE", "dumps", "dumps_parts", "loads", "refuse"]
+__all__ = ["LARGE", "dumps", "dumps_parts", "loads", "refuse", "with_what_can_be_sent"]
 
 PROTOCOL = 5
 #: From how many bytes on a buffer is worth a way of its own.
@@ -136,14 +136,26 @@ def _by_value(
 ) -> bytes:
     from polyexec.serialization.namespaces import dumps_by_value
 
-    buffers.clear()
+    def dump(*, tolerant: bool) -> bytes:
+        buffers.clear()
+        return dumps_by_value(obj, PROTOCOL, *way, tolerant=tolerant)
+
+    return with_what_can_be_sent(obj, dump, first)
+
+
+def with_what_can_be_sent(
+    obj: Any, dump: Callable[..., bytes], first: Exception | None = None
+) -> bytes:
+    """Return *obj* as *dump* makes bytes of it, or else of it *tolerant* of globals; or refuse it.
+
+    *first* is what an earlier way has raised.
+    """
     try:
-        return dumps_by_value(obj, PROTOCOL, *way)
+        return dump(tolerant=False)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         cause = first or error
-    buffers.clear()
     try:
-        return dumps_by_value(obj, PROTOCOL, *way, tolerant=True)
+        return dump(tolerant=True)
     except Exception:  # noqa: BLE001 - it is no global's fault
         refuse(obj, cause)
 
