@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import multiprocessing
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,10 @@ import pytest
 
 import polyexec
 from core.fakes import QueueingExecutor, fake, thread_executor
+from polyexec.serialization import dumps_task, finish_task, run_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -50,3 +53,28 @@ def uncaught(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[Any]:
     errors: queue.SimpleQueue[Any] = queue.SimpleQueue()
     monkeypatch.setattr(threading, "excepthook", lambda args: errors.put(args.exc_value))
     return errors
+
+
+@pytest.fixture(scope="module")
+def other_process() -> Iterator[concurrent.futures.Executor]:
+    """Return a process besides this one."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(int).result()
+        yield pool
+
+
+@pytest.fixture
+def far(other_process: concurrent.futures.Executor) -> Callable[..., Any]:
+    """Run a call in the other process, and return its future."""
+
+    def run(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        executor = fake(QueueingExecutor)
+        future = executor.submit(fn, *args, **kwargs)
+        task = executor.tasks.popleft()
+        assert task.start("far")
+        outcome = other_process.submit(run_task, dumps_task(task)).result(20)
+        assert finish_task(task, outcome)
+        return future
+
+    return run
