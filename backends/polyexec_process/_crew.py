@@ -40,8 +40,9 @@ MOST_NUMBERS: Final = 4096
 
 #: What a worker is to have of a call: its function, its arguments, what those refer to.
 Payload: TypeAlias = "tuple[bytes, Call, list[Blob] | None]"
-#: A function, its number, and the payload of a call of it without arguments.
-Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload]"
+#: A function, its number, the payload of a call of it without arguments, and whether it uses
+#: globals, which may be rebound.
+Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload, bool]"
 
 
 class Crew:
@@ -72,13 +73,13 @@ class Crew:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
         recent = self._recent.get(id(fn))
-        if recent is None or recent[0]() is not fn:
+        if recent is None or recent[0]() is not fn or (recent[3] and not self._holds(fn)):
             recent = self._recall(fn)
         if self._propagation is not None:
             fn = self._propagation.bearer(fn)
             args = (self._propagation.values(copy_context()), *args)
         if recent is not None:
-            _, kind, payload = recent
+            kind, payload = recent[1:3]
             if args or kwargs:
                 payload = (payload[0], *self.packer.arguments(args, kwargs, _how(options)))
         else:
@@ -107,9 +108,15 @@ class Crew:
             kind = self._numbers[digest] = next(self._count)
         recent, key = self._recent, id(fn)
         payload = (function, NO_ARGUMENTS, None)
-        known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, payload)
+        uses = destination.uses.has(fn)
+        known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, payload, uses)
         self._recent[key] = known
         return known
+
+    def _holds(self, fn: Callable[..., Any]) -> bool:
+        destination = self._destination()
+        assert destination is not None  # the task keeps it
+        return destination.uses.hold(fn)
 
     # -- what the pool tells ---------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How many bytes of functions a worker keeps.
 FUNCTION_BYTES = 64 << 20
+#: What one takes beside those that are sent.
+_OBJECT_BYTES = 4096
 
 
 class Lessons:
@@ -60,7 +62,7 @@ class Lessons:
         if number in self._functions:
             return []
         self._functions.add(number)
-        self._function_bytes += len(data)
+        self._function_bytes += len(data) + _OBJECT_BYTES
         size = MESSAGE.size + NUMBER.size + len(data)
         return [MESSAGE.pack(size, FUNCTION, 0) + NUMBER.pack(number), data]
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.payloads import LARGE, dumps_parts
+from polyexec.serialization.views import KeptFunctions
 from polyexec_process._frames import (
     ANSWER,
     BEGUN,
@@ -91,7 +92,7 @@ class Worker:
         poller = select.poll()
         poller.register(ends.jobs, select.POLLIN)
         self._lookout = Lookout(poller.poll)
-        self._functions: dict[int, Callable[..., Any]] = {}
+        self._functions = KeptFunctions()
         self._holdings = Holdings(ends.rights)
         self._running = False
         self._pid = os.getpid()
@@ -184,10 +185,7 @@ class Worker:
     def _learn(self, kind: int, body: memoryview) -> None:
         if kind == FUNCTION:
             (number,) = NUMBER.unpack_from(body)
-            try:
-                self._functions[number] = pickle.loads(body[NUMBER.size :])
-            except BaseException as error:  # noqa: BLE001 - the user's code; its callers get it
-                self._functions[number] = _Unloadable(error)
+            self._functions.learn(number, body[NUMBER.size :])
         elif kind == CLEAR:
             self._functions.clear()
         elif kind == RETURN:
@@ -277,16 +275,6 @@ class Worker:
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
-
-
-class _Unloadable:
-    """Stands in for a function that can't be unpickled here."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __call__(self, *_: object, **__: object) -> None:
-        raise self._error
 
 
 def _flush() -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from polyexec._feeder import Feeder
     from polyexec.executor import Executor
     from polyexec.serialization.destinations import Destination
+    from polyexec.serialization.uses import Uses
     from polyexec.sharing import Shared
 
 
@@ -22,6 +23,10 @@ class _Here(threading.local):
     feeding: Feeder | None = None
     #: How handles on shared objects are pickled.
     refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
+    #: The globals that functions that are being unpickled bring, by module, if somebody asks.
+    brought: dict[str, set[str]] | None = None
+    #: The globals that functions look up that are being pickled, if somebody asks.
+    uses: Uses | None = None
     #: Where what is pickled goes, None if nothing is known of that.
     destination: Destination | None = None
 

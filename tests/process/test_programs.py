@@ -220,6 +220,70 @@ def test_what_tasks_make_of_globals_stays_though_they_are_delivered_again(progra
     )
 
 
+REBOUND = """
+import gc
+import weakref
+import polyexec
+
+factor = 1
+kept = ["first"]
+
+def scale(number):
+    return number * factor
+
+def indirect(number):
+    return scale(number)
+
+def late():
+    return defined_later()
+
+if __name__ == "__main__":
+    context = polyexec.get_context(METHOD)
+    with context.Executor(2) as executor:
+        futures = []
+        for factor in (1, 2, 3, 2, 1):
+            futures += [executor.submit(fn, 10) for fn in (scale, lambda n: n * factor, indirect)]
+        print([future.result() for future in futures])
+        maps = []
+        for factor in (1, 2, 1):
+            maps.append(executor.map(lambda number: factor, range(2000)))
+            maps.append(executor.map(indirect, [1] * 2000))
+        factor = 0
+        print([set(results) for results in maps])
+        for replacement in (kept, ["second"], kept):
+            kept = replacement
+            print(executor.submit(lambda: kept[0]).result(), end=" ")
+        print(repr(executor.submit(late).exception()))
+        def defined_later():
+            return "defined"
+        print(executor.submit(late).result())
+    used = [context.Executor(1)]
+    print(used[0].submit(lambda: len(used) if factor else None).result())
+    gone = weakref.ref(used[0])
+    used = None
+    gc.collect()
+    print(gone())
+"""
+
+
+def test_a_function_finds_its_globals_as_they_were_bound_when_it_was_submitted(
+    program: Runner,
+) -> None:
+    done = program.run(sys.executable, program.write(REBOUND))
+    tens = [10, 20, 30, 20, 10]
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            str([ten for ten in tens for _ in range(3)]),
+            str([{factor} for factor in (1, 1, 2, 2, 1, 1)]),
+            """first second first NameError("name 'defined_later' is not defined")""",
+            "defined",
+            "None",
+            "None",
+        ],
+        "",
+    )
+
+
 INHERITED = """
 import multiprocessing
 import threading

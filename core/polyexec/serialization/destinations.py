@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec._current import here
+from polyexec.serialization.uses import UsesTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +71,8 @@ class Destination:
         self._is_local = is_local
         #: What they inherited, if they were forked from this one.
         self.inheritance: Inheritance | None = None
+        #: What functions used that were sent there.
+        self.uses = UsesTable()
         self._count = 0
         self._matters = False
 

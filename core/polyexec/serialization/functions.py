@@ -6,7 +6,9 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from polyexec._current import here
 from polyexec.serialization.payloads import LARGE, dumps
+from polyexec.serialization.uses import UsesTable
 from polyexec.sharing import refer
 
 if TYPE_CHECKING:
@@ -45,14 +47,16 @@ class Wrapper:
 
 
 class FunctionTable:
-    """Serializes each plain function once, as it is when it is first sent.
+    """Serializes each plain function once, and again if a global that it uses was rebound since.
 
-    Bound methods, partials and callable objects are serialized each time: what they are bound to
-    may change between two tasks.
+    What else may have changed of it, what is in a list say, is as it was then. Bound methods,
+    partials and callable objects are serialized each time: what they are bound to may change
+    between two tasks.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Any], EncodedFunction | None]] = {}
+        self._uses = UsesTable()
 
     def encode(self, fn: Callable[..., Any]) -> EncodedFunction:
         """Return *fn* as bytes, with its digest if it may be kept under that."""
@@ -64,9 +68,12 @@ class FunctionTable:
             return None
         key = id(fn)
         known = self._known.get(key)
-        if known is not None and known[0]() is fn:
+        # Where they go, for uses may keep the executor alive, and it may not be kept by its own.
+        uses = self._uses if here.destination is None else here.destination.uses
+        if known is not None and known[0]() is fn and uses.hold(fn):
             return known[1]
-        data = self._light(fn) if isinstance(fn, Wrapper) else self.dumps(fn)
+        # A wrapper stays as it is for all that it is made for, a whole map.
+        data = self._light(fn) if isinstance(fn, Wrapper) else uses.note(fn, self.dumps, fn)
         kept = None
         if data is not None and len(data) <= MAX_FUNCTION:
             kept = EncodedFunction(digest(data), data)

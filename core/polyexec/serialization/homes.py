@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["adopt", "adopted", "delivered", "home_of", "lent", "stamps"]
+__all__ = ["adopt", "adopted", "born", "delivered", "home_of", "lent", "stamps"]
 
 #: The namespaces of modules that functions came from by value, and that may not be loaded here.
 adopted: dict[str, dict[str, Any]] = {}
+#: What each held as it was adopted.
+born: dict[str, dict[str, Any]] = {}
 #: What was delivered to each, as it was then.
 delivered: dict[str, dict[str, Any]] = {}
 #: Of each, what came with the initializer, which can hand over what no task can.
@@ -20,6 +22,7 @@ stamps: dict[str, dict[str, bytes]] = {}
 def adopt(module: str, namespace: dict[str, Any]) -> None:
     """Keep *module*'s functions' globals in *namespace*; what that holds counts as delivered."""
     adopted[module] = namespace
+    born[module] = dict(namespace)
     delivered[module] = dict(namespace)
 
 

@@ -5,8 +5,8 @@ when it was pickled, and a namespace of its own to keep them in. So an initializ
 global would set it for nobody. Here all of one module's functions have one namespace in a process.
 What is delivered to a worker replaces what was delivered before, and nothing else: a value that
 code has set in the process itself stays, and so does what it has made of one that is delivered
-again, unchanged. What was inherited is not delivered at all. Nor is what can't be pickled: a worker
-may have one of its own, or never use it.
+again, unchanged. What was inherited is not delivered, only named. Nor is what can't be pickled: a
+worker may have one of its own, or never use it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import here
-from polyexec.serialization import homes
+from polyexec.serialization import homes, views
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.standins import StandIn
@@ -47,6 +47,7 @@ _UNSTAMPED: Final = (
 #: Parts of a function's state, among the names of others.
 _STAMPS: Final = "_polyexec_stamps"
 _LENT: Final = "_polyexec_lent"
+_SAME: Final = "_polyexec_same"
 
 
 def dumps_by_value(
@@ -164,12 +165,21 @@ class ByValuePickler(_Pickler):
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
+        if here.uses is not None:
+            here.uses.add(func, machinery._extract_code_globals(func.__code__))
         module = func.__module__
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
         inheritance = _inheritance() if module in MAINS else None
-        names = slots["__globals__"] = dict(self._sent(slots["__globals__"], inheritance))
+        used = slots["__globals__"]
+        names = slots["__globals__"] = dict(self._sent(used, inheritance))
+        if inheritance is not None:
+            same = [
+                name for name in used if name not in names and inheritance.has(name, used[name])
+            ]
+            if same:
+                slots[_SAME] = same
         if self.lends:
             slots[_LENT] = True
         if self.stamps:
@@ -279,12 +289,15 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
     slots = state[1]
     module = slots["__module__"]
     namespace, delivered = function.__globals__, homes.delivered.get(module, {})
+    brought: dict[str, Any] = slots["__globals__"]
+    born = homes.born.get(module, {})
+    brought.update((name, born[name]) for name in slots.pop(_SAME, ()) if name in born)
     known = homes.stamps.setdefault(module, {})
     stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
     lent = homes.lent.setdefault(module, set())
     fresh = {
         name: value
-        for name, value in slots["__globals__"].items()
+        for name, value in brought.items()
         if name not in namespace
         or (
             name in delivered
@@ -293,6 +306,7 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
             and not (type(value) is StandIn and name in lent)
         )
     }
+    replaced = [name for name in fresh if name in namespace and namespace[name] is not fresh[name]]
     slots["__globals__"] = fresh
     delivered.update(fresh)
     if slots.pop(_LENT, False):
@@ -304,3 +318,4 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
         if name in stamps:
             known[name] = stamps[name]
     machinery._function_setstate(function, state)
+    views.note(module, brought, replaced)
