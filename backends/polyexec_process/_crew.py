@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
 from polyexec.scheduling import FAILED, Job
 from polyexec.serialization import FunctionTable, bound_for, loads, loads_exception
+from polyexec.serialization.uses import hold
 from polyexec.task import NO_OPTIONS, start_all, succeed_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import BrokenExecutor, Task
+    from polyexec.serialization.uses import UsesRef
     from polyexec.surroundings import Propagation
     from polyexec.task import TaskOptions
     from polyexec_process._client import Engine, Lost
@@ -40,9 +42,8 @@ MOST_NUMBERS: Final = 4096
 
 #: What a worker is to have of a call: its function, its arguments, what those refer to.
 Payload: TypeAlias = "tuple[bytes, Call, list[Blob] | None]"
-#: A function, its number, the payload of a call of it without arguments, and whether it uses
-#: globals, which may be rebound.
-Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload, bool]"
+#: A function, its number, the payload of a call of it without arguments, and what it uses.
+Known: TypeAlias = "tuple[weakref.ref[Any], int, Payload, UsesRef | None]"
 
 
 class Crew:
@@ -73,7 +74,7 @@ class Crew:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
         recent = self._recent.get(id(fn))
-        if recent is None or recent[0]() is not fn or (recent[3] and not self._holds(fn)):
+        if recent is None or recent[0]() is not fn or (recent[3] and not hold(recent[3])):
             recent = self._recall(fn)
         if self._propagation is not None:
             fn = self._propagation.bearer(fn)
@@ -98,7 +99,7 @@ class Crew:
         kept = bound_for(destination, self._table.keep, fn)
         if kept is None:
             return None
-        digest, function = kept
+        digest, function, uses = kept
         assert digest is not None
         kind = self._numbers.get(digest)
         if kind is None:
@@ -108,15 +109,9 @@ class Crew:
             kind = self._numbers[digest] = next(self._count)
         recent, key = self._recent, id(fn)
         payload = (function, NO_ARGUMENTS, None)
-        uses = destination.uses.has(fn)
         known = (weakref.ref(fn, lambda _: recent.pop(key, None)), kind, payload, uses)
         self._recent[key] = known
         return known
-
-    def _holds(self, fn: Callable[..., Any]) -> bool:
-        destination = self._destination()
-        assert destination is not None  # the task keeps it
-        return destination.uses.hold(fn)
 
     # -- what the pool tells ---------------------------------------------------------------------
 

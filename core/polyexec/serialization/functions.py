@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polyexec._current import here
 from polyexec.serialization.payloads import LARGE, dumps
-from polyexec.serialization.uses import UsesTable
+from polyexec.serialization.uses import UsesTable, hold
 from polyexec.sharing import refer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from polyexec.serialization.uses import UsesRef
     from polyexec.sharing import Shared
 
 __all__ = ["EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
@@ -30,6 +31,7 @@ class EncodedFunction(NamedTuple):
 
     digest: bytes | None
     data: bytes
+    uses: UsesRef | None = None
 
 
 class Wrapper:
@@ -68,15 +70,19 @@ class FunctionTable:
             return None
         key = id(fn)
         known = self._known.get(key)
-        # Where they go, for uses may keep the executor alive, and it may not be kept by its own.
-        uses = self._uses if here.destination is None else here.destination.uses
-        if known is not None and known[0]() is fn and uses.hold(fn):
-            return known[1]
-        # A wrapper stays as it is for all that it is made for, a whole map.
-        data = self._light(fn) if isinstance(fn, Wrapper) else uses.note(fn, self.dumps, fn)
+        if known is not None and known[0]() is fn:
+            kept = known[1]
+            if kept is None or hold(kept.uses):
+                return kept
+        if isinstance(fn, Wrapper):
+            data, used = self._light(fn), None  # it is the same for a whole map
+        else:
+            # Where it goes, for what it uses may lead to the executor, whose table may not.
+            table = self._uses if here.destination is None else here.destination.uses
+            data, used = table.watch(fn, self.dumps)
         kept = None
         if data is not None and len(data) <= MAX_FUNCTION:
-            kept = EncodedFunction(digest(data), data)
+            kept = EncodedFunction(digest(data), data, used)
         known_by = self._known
         self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), kept)
         return kept

@@ -164,9 +164,10 @@ class ByValuePickler(_Pickler):
         return super().reducer_override(obj)
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
-        reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         if here.uses is not None:
+            # First, for who is late to rebind one has it sent again.
             here.uses.add(func, machinery._extract_code_globals(func.__code__))
+        reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         module = func.__module__
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from polyexec._current import here
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable
 
-__all__ = ["Uses", "UsesTable"]
+__all__ = ["Uses", "UsesRef", "UsesTable", "hold"]
+
+T = TypeVar("T")
+UsesRef: TypeAlias = "weakref.ref[Uses]"
 
 _MISSING: Final = object()
 _SIMPLE: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
@@ -72,32 +75,29 @@ class _Bound:
 
 
 class UsesTable:
-    """Of functions, by identity while they live, what they use."""
+    """Keeps what functions use while they live; others refer to that but weakly."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Any], Uses]] = {}
 
-    def note(self, fn: Callable[..., Any], call: Callable[..., Any], *args: Any) -> Any:
-        """Return `call(*args)`, which pickles *fn*, and know what that uses."""
+    def watch(self, fn: Callable[..., Any], dump: Callable[..., T]) -> tuple[T, UsesRef | None]:
+        """Return `dump(fn)`, and what *fn* uses, None if that is nothing."""
         outer = here.uses
         here.uses = uses = Uses()
         try:
-            result = call(*args)
+            data = dump(fn)
         finally:
             here.uses = outer
+        if not uses:
+            return data, None
         key, known = id(fn), self._known
-        if uses:
-            known[key] = weakref.ref(fn, lambda _: known.pop(key, None)), uses
-        else:
-            known.pop(key, None)
-        return result
+        known[key] = weakref.ref(fn, lambda _: known.pop(key, None)), uses
+        return data, weakref.ref(uses)
 
-    def has(self, fn: Callable[..., Any]) -> bool:
-        """Return whether *fn* uses any globals."""
-        known = self._known.get(id(fn))
-        return known is not None and known[0]() is fn
 
-    def hold(self, fn: Callable[..., Any]) -> bool:
-        """Return whether all that *fn* uses is bound as it was when it was pickled."""
-        known = self._known.get(id(fn))
-        return known is None or known[0]() is not fn or known[1].hold()
+def hold(reference: UsesRef | None) -> bool:
+    """Return whether all that *reference* leads to is bound as it was, and is the latest."""
+    if reference is None:
+        return True
+    uses = reference()
+    return uses is not None and uses.hold()
