@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
-from polyexec.serialization.homes import adopt
+from polyexec.serialization.homes import adopt, inherit_classes
 from polyexec_process import _carry
 
 if TYPE_CHECKING:
@@ -48,7 +49,13 @@ class Birth(NamedTuple):
         # Functions of the program's main module travel by value, and find their globals here.
         main = sys.modules["__main__"]
         inherits = self.start_method == "fork" or main.__name__ == "__mp_main__"
-        adopt("__main__", vars(main) if inherits else {})
+        if inherits:
+            inherit_classes()
+        else:
+            # Pickles that know no better than names find what came here.
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            sys.modules["__polyexec_worker__"] = main
+        adopt("__main__", vars(sys.modules["__main__"]))
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:

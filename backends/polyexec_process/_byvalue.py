@@ -33,6 +33,8 @@ class HeirPickler(ByValuePickler):
 class ProcessPickler(HeirPickler):
     """Pickles a process of multiprocessing for the child; notes in *lent* what that is lent."""
 
+    defines = False
+
     def __init__(self, file: io.BytesIO, lent: list[Any]) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._lent, self._kinds = lent, lent_kinds()

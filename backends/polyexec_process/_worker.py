@@ -18,6 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec.serialization import homes
 from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec.serialization.views import KeptFunctions
@@ -97,7 +98,7 @@ class Worker:
         self._running = False
         self._pid = os.getpid()
         #: Where results go.
-        self._parent = Destination()
+        self._parent = Destination(is_origin=True)
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
@@ -162,11 +163,13 @@ class Worker:
 
     def _prepare(self, body: memoryview) -> bool:
         birth = pickle.loads(body)
-        self._parent = Destination(is_local=birth.is_local)
+        self._parent = Destination(is_local=birth.is_local, is_origin=True)
         told = birth.settle()
         try:
             if told is not None:
+                homes.reading = True
                 fn, args = pickle.loads(told)
+                homes.reading = False
                 if fn is not None:
                     fn(*args)
             elif self._initializer is not None:
@@ -185,7 +188,9 @@ class Worker:
     def _learn(self, kind: int, body: memoryview) -> None:
         if kind == FUNCTION:
             (number,) = NUMBER.unpack_from(body)
+            homes.reading = True
             self._functions.learn(number, body[NUMBER.size :])
+            homes.reading = False
         elif kind == CLEAR:
             self._functions.clear()
         elif kind == RETURN:
@@ -235,7 +240,9 @@ class Worker:
                 status = ERROR
                 result = self._functions[which]()
             else:
+                homes.reading = True
                 call = pickle.loads(data) if which < SPECIAL else self._holdings.unpack(which, data)
+                homes.reading = False
                 status = ERROR
                 which &= FUNCTION_MASK
                 if which:
@@ -246,7 +253,7 @@ class Worker:
                 os._exit(1)  # a child that the task forked, and that left the task
             return (NONE, b"") if result is None else self._outcome(result)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
-            self._running = False
+            self._running = homes.reading = False
             if os.getpid() != self._pid:
                 os._exit(1)
             return status, self._dumps_exception(error)

@@ -25,6 +25,10 @@ class _Here(threading.local):
     refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
     #: The globals that functions that are being unpickled bring, by module, if somebody asks.
     brought: dict[str, set[str]] | None = None
+    #: The classes that are needed for what is being pickled, if they are not to go with it.
+    needs: list[Any] | None = None
+    #: Their definitions, if they go apart.
+    definitions: dict[str, Any] | None = None
     #: The globals that functions look up that are being pickled, if somebody asks.
     uses: Uses | None = None
     #: Where what is pickled goes, None if nothing is known of that.

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec._current import here
-from polyexec.serialization.uses import UsesTable
+from polyexec.serialization.uses import SIMPLE, UsesTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,30 +33,39 @@ _HARMLESS: Final = frozenset({"array", "builtins", "functools", "socket"})
 class Inheritance:
     """What the main module holds now, as a process has it that is forked now.
 
-    It keeps nothing alive but lists, dictionaries and byte arrays.
+    It keeps alive its classes, and what there is no other way to know again.
     """
 
     def __init__(self) -> None:
         self._weakly: dict[str, weakref.ref[Any]] = {}
         self._values: dict[str, Any] = {}
-        classes = []
+        #: Its classes with their attributes.
+        self.classes: dict[Any, dict[str, Any]] = {}
         for name, value in list(_main().items()):
-            if isinstance(value, type):
-                if value.__module__ in MAINS:
-                    classes.append(value)
-            elif isinstance(value, list | dict | bytearray):
-                self._values[name] = value
-            elif type(value).__weakrefoffset__:
+            if type(value) not in SIMPLE and type(value).__weakrefoffset__:
                 self._weakly[name] = weakref.ref(value)
-        if classes:
-            from polyexec.serialization.namespaces import track
+            else:
+                self._values[name] = value
+            if isinstance(value, type):
+                self._inherit(value)
+        if self.classes:
+            from polyexec.serialization.classes import track
 
-            track(classes)
+            track(self.classes)
+
+    def _inherit(self, kind: type) -> None:
+        if kind.__module__ in MAINS and kind not in self.classes:
+            self.classes[kind] = attributes = dict(vars(kind))
+            for value in attributes.values():
+                if isinstance(value, type):
+                    self._inherit(value)
 
     def has(self, name: str, value: Any) -> bool:
         """Return whether the global *name* is *value* there, too."""
         known = self._weakly.get(name)
-        return value is not None and value is (known() if known else self._values.get(name))
+        if known is not None:
+            return value is not None and value is known()
+        return value is self._values.get(name, self)
 
 
 def _main() -> dict[str, Any]:
@@ -67,12 +76,16 @@ def _main() -> dict[str, Any]:
 class Destination:
     """Some processes; on this machine, unless not *is_local*."""
 
-    def __init__(self, *, is_local: bool = True) -> None:
+    def __init__(self, *, is_local: bool = True, is_origin: bool = False) -> None:
         self._is_local = is_local
+        #: Whether what came from there is known there.
+        self.is_origin = is_origin
         #: What they inherited, if they were forked from this one.
         self.inheritance: Inheritance | None = None
         #: What functions used that were sent there.
         self.uses = UsesTable()
+        #: The definitions of classes that were sent there.
+        self.classes: dict[tuple[int, bool], Any] = {}
         self._count = 0
         self._matters = False
 

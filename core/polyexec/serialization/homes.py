@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["adopt", "adopted", "born", "delivered", "home_of", "lent", "stamps"]
+__all__ = [
+    "adopt",
+    "adopted",
+    "born",
+    "delivered",
+    "home_of",
+    "inherit_classes",
+    "inherited",
+    "lent",
+    "stamps",
+]
 
 #: The namespaces of modules that functions came from by value, and that may not be loaded here.
 adopted: dict[str, dict[str, Any]] = {}
@@ -17,6 +27,19 @@ delivered: dict[str, dict[str, Any]] = {}
 lent: dict[str, set[str]] = {}
 #: By what those that can change are known again, as far as they are.
 stamps: dict[str, dict[str, bytes]] = {}
+
+
+#: The numbers of classes that this process has from the one that it was forked from.
+inherited: set[str] = set()
+#: Whether what is being unpickled came from the process that started this one.
+reading = False
+
+
+def inherit_classes() -> None:
+    """Know the classes that this process has from the one that it was forked from."""
+    cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
+    if cloudpickle is not None:
+        inherited.update(cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.keys())
 
 
 def adopt(module: str, namespace: dict[str, Any]) -> None:

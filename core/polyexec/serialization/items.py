@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec._current import here
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.payloads import dumps, loads
 
@@ -29,6 +30,8 @@ class PackedItems(NamedTuple):
     plain: bool
     items: list[Any]
     errors: dict[int, bytes]
+    #: The definitions of classes that they have in common.
+    classes: tuple[tuple[str, Any], ...] = ()
 
 
 def are_plain(values: Iterable[Any]) -> bool:
@@ -42,13 +45,18 @@ def pack_items(values: Sequence[Any]) -> PackedItems:
         return PackedItems(plain=True, items=list(values), errors={})
     items: list[Any] = []
     errors: dict[int, bytes] = {}
-    for place, value in enumerate(values):
-        try:
-            items.append(dumps(value))
-        except BaseException as error:  # noqa: BLE001 - becomes this one item's outcome
-            items.append(None)
-            errors[place] = dumps_exception(error)
-    return PackedItems(plain=False, items=items, errors=errors)
+    outer, here.definitions = here.definitions, {}
+    try:
+        for place, value in enumerate(values):
+            try:
+                items.append(dumps(value))
+            except BaseException as error:  # noqa: BLE001 - becomes this one item's outcome
+                items.append(None)
+                errors[place] = dumps_exception(error)
+        classes = tuple(here.definitions.items())
+    finally:
+        here.definitions = outer
+    return PackedItems(plain=False, items=items, errors=errors, classes=classes)
 
 
 def unpack_items(
@@ -60,6 +68,10 @@ def unpack_items(
     """
     if packed.plain:
         return [(item, None) for item in packed.items]
+    if packed.classes:
+        from polyexec.serialization.classes import learn  # it imports cloudpickle
+
+        learn(packed.classes)
     struck = interruptible and threading.current_thread() is threading.main_thread()
     through = KeyboardInterrupt if struck else ()
     return [_unpack(packed, place, through) for place in range(len(packed.items))]

@@ -24,6 +24,7 @@ from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import here
 from polyexec.serialization import homes, views
+from polyexec.serialization.classes import is_by_value, reduce_class
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.standins import StandIn
@@ -145,6 +146,8 @@ class ByValuePickler(_Pickler):
     stamps: bool = True
     #: Whether it is for a process that is being born, which can be given locks and queues.
     lends: bool = False
+    #: Whether classes go with definitions that are used where they are not known.
+    defines: bool = True
     #: Whether something else takes the place of globals that can't be pickled.
     tolerant: bool = False
 
@@ -159,9 +162,25 @@ class ByValuePickler(_Pickler):
         # In a child of multiprocessing cloudpickle takes the main module for one like others.
         if kind is types.FunctionType and obj.__module__ in MAINS:
             return self._dynamic_function_reduce(obj)
-        if issubclass(kind, type) and obj.__module__ in MAINS:
-            return machinery._dynamic_class_reduce(obj)
+        if issubclass(kind, type):
+            if self.defines and is_by_value(obj):
+                return reduce_class(self, obj)
+            if obj.__module__ in MAINS:
+                return machinery._dynamic_class_reduce(obj)
         return super().reducer_override(obj)
+
+    def inner(self, file: io.BytesIO) -> ByValuePickler:
+        """Return another one like it, for what is pickled apart."""
+        kind: Any = type(self)
+        if "persistent_id" in vars(kind):  # what that refers to goes with this pickle
+            kind = kind.__mro__[1]
+        inner: ByValuePickler = kind(file, protocol=5)
+        inner.stamps, inner._verdicts = self.stamps, self._verdicts
+        return inner
+
+    def stamped(self, values: dict[str, Any]) -> dict[str, bytes]:
+        """Return by what *values* are known again, as far as they are."""
+        return _stamps(values) if self.stamps else {}
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         if here.uses is not None:
@@ -184,7 +203,7 @@ class ByValuePickler(_Pickler):
         if self.lends:
             slots[_LENT] = True
         if self.stamps:
-            slots[_STAMPS] = _stamps(names)
+            slots[_STAMPS] = self.stamped(names)
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
     def _sent(
@@ -200,7 +219,7 @@ class ByValuePickler(_Pickler):
             if why is None:
                 yield name, value
             elif not is_there:
-                yield name, StandIn(name, why)
+                yield name, StandIn(f"the global {name!r}", why)
 
     def _obstacle(self, value: Any) -> str | None:
         """Return why *value* can't be pickled, None if it can."""
@@ -209,19 +228,13 @@ class ByValuePickler(_Pickler):
         key = id(value)
         if key not in self._verdicts:
             self._verdicts[key] = None  # it may lead to itself
-            trial = type(self)(io.BytesIO(), protocol=5)
-            trial.tolerant, trial.stamps, trial._verdicts = True, False, self._verdicts
+            trial = self.inner(io.BytesIO())
+            trial.tolerant, trial.stamps = True, False
             try:
                 trial.dump(value)
             except Exception as error:  # noqa: BLE001 - the user's reducers
                 self._verdicts[key] = f"{type(error).__name__}: {error}"
         return self._verdicts[key]
-
-
-def track(classes: list[type]) -> None:
-    """Have *classes* known to processes that are forked later, as those that they inherit."""
-    for kind in classes:
-        machinery._get_or_create_tracker_id(kind)
 
 
 def _inheritance() -> Inheritance | None:
@@ -269,10 +282,14 @@ def _stamp(value: Any) -> bytes | None:
     from polyexec.serialization.functions import digest
 
     file = _Short()
+    outer = here.needs, here.uses
+    here.needs, here.uses = [], None  # classes may change without it
     try:
         _Stamping(file, protocol=5, buffer_callback=_check).dump(value)
     except Exception:  # noqa: BLE001 - it is too large, or can't be pickled, as will be said
         return None
+    finally:
+        here.needs, here.uses = outer
     return digest(file.getvalue())
 
 

@@ -12,8 +12,8 @@ __all__ = ["StandIn"]
 class StandIn:
     """Says why, once it is used; code that sets the global, an initializer say, replaces it."""
 
-    def __init__(self, name: str, why: str, *, arrived: bool = False) -> None:
-        self._about = name, why
+    def __init__(self, what: str, why: str, *, arrived: bool = False) -> None:
+        self._about = what, why
         self._arrived = arrived
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -28,15 +28,15 @@ class StandIn:
         self._refuse()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        name, why = self._about
+        what, why = self._about
         raise UnpicklableError(
-            f"the global {name!r} of the main module was not sent to this worker: {why}; set it "
+            f"{what} of the main module was not sent to this worker: {why}; set it "
             "here, in an initializer say, or pass what can be pickled"
         )
 
 
-def _arrive(name: str, why: str) -> StandIn:
-    return StandIn(name, why, arrived=True)
+def _arrive(what: str, why: str) -> StandIn:
+    return StandIn(what, why, arrived=True)
 
 
 #: What Python looks for in the class alone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from polyexec._current import here
 
@@ -12,13 +12,21 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable
 
-__all__ = ["Uses", "UsesRef", "UsesTable", "hold"]
+__all__ = ["SIMPLE", "Uses", "UsesRef", "UsesTable", "hold"]
 
 T = TypeVar("T")
 UsesRef: TypeAlias = "weakref.ref[Uses]"
 
 _MISSING: Final = object()
-_SIMPLE: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
+#: Types of what can be kept, for it leads to nothing else.
+SIMPLE: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
+class Part(Protocol):
+    """Something that may have changed, a class say."""
+
+    def hold(self) -> bool:
+        """Return whether it has not."""
 
 
 class Uses:
@@ -26,6 +34,7 @@ class Uses:
 
     def __init__(self) -> None:
         self._functions: dict[int, tuple[weakref.ref[Any], list[_Bound]]] = {}
+        self._parts: dict[int, Part] = {}
 
     def add(self, function: types.FunctionType, names: Iterable[str]) -> None:
         """Note *names*, which *function* looks up."""
@@ -38,8 +47,12 @@ class Uses:
         if bound:
             self._functions[id(function)] = weakref.ref(function), bound
 
+    def include(self, part: Part) -> None:
+        """Have *part* hold as well."""
+        self._parts[id(part)] = part
+
     def __bool__(self) -> bool:
-        return bool(self._functions)
+        return bool(self._functions or self._parts)
 
     def hold(self) -> bool:
         """Return whether all is bound as it was."""
@@ -51,7 +64,7 @@ class Uses:
             for one in bound:
                 if not one.holds(namespace.get(one.name, _MISSING)):
                     return False
-        return True
+        return all(part.hold() for part in self._parts.values())
 
 
 class _Bound:
@@ -64,7 +77,7 @@ class _Bound:
         self._reference: weakref.ref[Any] | None = None
         self._value: Any = value
         kind = type(value)
-        if kind not in _SIMPLE and kind.__weakrefoffset__:
+        if kind not in SIMPLE and kind.__weakrefoffset__:
             self._reference, self._value = weakref.ref(value), None
 
     def holds(self, value: Any) -> bool:
