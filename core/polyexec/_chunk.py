@@ -7,8 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
-from polyexec.serialization.functions import Wrapper
+from polyexec.serialization.functions import Wrapper, is_constant
 from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
 from polyexec.task import name_of
 
@@ -143,6 +144,26 @@ class Chunk(Wrapper):
         else:
             for item in left:
                 append(fn(*item))
+
+
+class Single(Wrapper):
+    """Calls *fn*, all along a map as it was when that began."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        super().__init__(fn)
+        self.__qualname__ = name_of(fn)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Single, (self.fn,))
+
+    def __call__(self, *args: Any) -> Any:
+        return self.fn(*args)
+
+
+def one_by_one(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls *fn* with one input at a time: that itself, if it can't change."""
+    is_ours = is_constant(fn) and not isinstance(fn, type) and fn.__module__ in MAINS
+    return Single(fn) if is_ours else fn
 
 
 def weight_of(value: Any) -> int:

@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
-from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items
+from polyexec._chunk import AdaptiveSize, Chunk, ChunkOutcome, FixedSize, Items, one_by_one
 from polyexec._current import here
 from polyexec.future import Alarm, Future
 from polyexec.interrupts import Interruptible, Uninterrupted
@@ -101,7 +101,7 @@ class Feeder:
         self._is_ours = getattr(submit, "__module__", "").startswith("polyexec.")
         fixed = sizes.size if isinstance(sizes, FixedSize) else None
         plain = fixed == 1  # no chunk around an item
-        self._fn = fn if plain else Chunk(fn)
+        self._fn = one_by_one(fn) if plain else Chunk(fn)
         self._inputs: Iterator[Any] | None = inputs
         self._single = single
         self._sizes = sizes

@@ -25,13 +25,13 @@ from polyexec._current import here
 from polyexec.serialization import homes
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import digest
+from polyexec.serialization.inherited import Comparison, functions_of, is_as
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from polyexec.serialization.destinations import Inheritance
     from polyexec.serialization.namespaces import ByValuePickler
 
 __all__ = ["bundle", "is_by_value", "learn", "reduce_class", "track"]
@@ -39,6 +39,8 @@ __all__ = ["bundle", "is_by_value", "learn", "reduce_class", "track"]
 #: A class's version, what makes it, and its state, pickled each.
 Entry: TypeAlias = "tuple[bytes, bytes, bytes]"
 
+#: How many classes' definitions are kept for one executor.
+_MOST_KEPT: Final = 1024
 _MISSING: Final = object()
 _NO_BUILTINS: Final = frozenset({type(None), type(NotImplemented), type(...)})
 #: What is the process's own, or made anew with the class.
@@ -120,19 +122,25 @@ class _Own:
         self.entry: Entry | None = None
         self.needs: list[Any] = []
         self.uses = Uses()
+        self.stamps: dict[str, bytes] = {}
         self._snapshot = dict(vars(kind))
 
     def hold(self) -> bool:
         """Return whether it is still what it was, and finds what it did."""
         return is_as(self.kind, self._snapshot) and self.uses.hold()
 
+    def stamp(self, pickler: ByValuePickler, state: dict[str, Any], before: _Own | None) -> None:
+        """Note by what values that can change are known again: by what they were when first seen.
 
-def is_as(kind: Any, snapshot: Mapping[str, Any]) -> bool:
-    """Return whether the class *kind* has the attributes that it had."""
-    current = vars(kind)
-    return len(current) == len(snapshot) and all(
-        current.get(name, _MISSING) is value for name, value in snapshot.items()
-    )
+        What the program changes of them in place does not take away what a worker has changed.
+        """
+        data = {name: value for name, value in state.items() if not isinstance(value, _CODE)}
+        if before is not None:
+            for name, stamp in before.stamps.items():
+                if name in data and before._snapshot.get(name) is data[name]:
+                    self.stamps[name] = stamp
+                    del data[name]
+        self.stamps.update(pickler.stamped(data))
 
 
 def _own(pickler: ByValuePickler, kind: Any) -> _Own:
@@ -140,35 +148,42 @@ def _own(pickler: ByValuePickler, kind: Any) -> _Own:
     table: dict[Any, Any] = {} if destination is None else destination.classes
     key = (id(kind), pickler.lends)
     known: _Own | None = table.get(key)
-    if known is None or known.kind is not kind or not known.hold():
-        known = table[key] = _Own(kind)
-        outer = here.needs, here.uses, here.definitions
-        here.needs, here.uses, here.definitions = known.needs, known.uses, None
-        try:
-            inheritance = None if destination is None else destination.inheritance
-            if inheritance is None or kind not in inheritance.classes:
-                known.entry = _entry(pickler, kind, _making(kind), _state(kind))
-            elif not _is_same(inheritance, kind, known.uses, set()):
-                known.entry = _entry(pickler, kind, None, _changes(kind, inheritance.classes[kind]))
-        except BaseException:
-            table.pop(key, None)
-            raise
-        finally:
-            here.needs, here.uses, here.definitions = outer
-    return known
-
-
-def _entry(pickler: ByValuePickler, kind: Any, making: Any, state: dict[str, Any]) -> Entry:
-    make = b"" if making is None else _dumped(pickler, making)
+    if known is not None and known.kind is kind and known.hold():
+        return known
+    before = known if known is not None and known.kind is kind else None
+    while len(table) >= _MOST_KEPT:
+        table.pop(next(iter(table)), None)
+    own = _Own(kind)
+    outer = here.needs, here.uses, here.definitions
+    here.needs, here.uses, here.definitions = own.needs, own.uses, None
     try:
-        data = _dumped(pickler, (state, _stamps(pickler, state)))
+        inheritance = None if destination is None else destination.inheritance
+        if inheritance is None or kind not in inheritance.classes:
+            _define(pickler, own, before, _state(kind), _making(kind))
+        elif not Comparison(inheritance, own.uses).has_class(kind):
+            _define(pickler, own, before, _changes(kind, inheritance.classes[kind]))
+    finally:
+        here.needs, here.uses, here.definitions = outer
+    table[key] = own
+    return own
+
+
+def _define(
+    pickler: ByValuePickler,
+    own: _Own,
+    before: _Own | None,
+    state: dict[str, Any],
+    making: Any = None,
+) -> None:
+    make = b"" if making is None else _dumped(pickler, making)
+    own.stamp(pickler, state, before)
+    try:
+        data = _dumped(pickler, (state, own.stamps))
     except Exception:  # noqa: BLE001 - the user's reducers; who uses the attribute will know
-        state = {
-            name: _sent(pickler, f"{kind.__qualname__}.{name}", value)
-            for name, value in state.items()
-        }
-        data = _dumped(pickler, (state, _stamps(pickler, state)), tolerant=True)
-    return digest(make + data), make, data
+        names = own.kind.__qualname__
+        state = {name: _sent(pickler, f"{names}.{name}", value) for name, value in state.items()}
+        data = _dumped(pickler, (state, own.stamps), tolerant=True)
+    own.entry = digest(make + data), make, data
 
 
 def _sent(pickler: ByValuePickler, name: str, value: Any) -> Any:
@@ -182,11 +197,6 @@ def _dumped(pickler: ByValuePickler, obj: Any, *, tolerant: bool = False) -> byt
     inner.tolerant = tolerant
     inner.dump(obj)
     return file.getvalue()
-
-
-def _stamps(pickler: ByValuePickler, state: dict[str, Any]) -> dict[str, bytes]:
-    data = {name: value for name, value in state.items() if not isinstance(value, _CODE)}
-    return pickler.stamped(data)
 
 
 def _making(kind: Any) -> tuple[Any, ...]:
@@ -204,8 +214,14 @@ def _making(kind: Any) -> tuple[Any, ...]:
         namespace["__dict__"] = vars(kind)["__dict__"]
     if "__slots__" in vars(kind):
         namespace["__slots__"] = _slots(kind)
-    bases = machinery._get_bases(kind)
-    return type(kind), kind.__name__, bases, namespace, members
+    if "__orig_bases__" in vars(kind):
+        namespace["__orig_bases__"] = vars(kind)["__orig_bases__"]
+    bases = kind.__bases__
+    if type(kind).__name__ == "_TypedDictMeta":  # whose bases are not what it was made with
+        bases = types.resolve_bases(machinery._get_bases(kind))
+    # Not every metaclass is found by its name, but all are by a class of theirs.
+    meta = None if any(type(base) is type(kind) for base in bases) else type(kind)
+    return meta, kind.__name__, bases, namespace, members
 
 
 def _instance(member: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
@@ -256,79 +272,8 @@ def _changes(kind: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in vars(kind).items()
         if name not in _MADE
         and not _is_member(kind, value)
-        and (snapshot.get(name, _MISSING) is not value or any(_functions(value)))
+        and (snapshot.get(name, _MISSING) is not value or any(functions_of(value)))
     }
-
-
-def _is_same(inheritance: Inheritance, kind: Any, uses: Uses, seen: set[int]) -> bool:
-    """Return whether *kind*, which was inherited, is as it was, with all that its methods use."""
-    if id(kind) in seen:
-        return True
-    seen.add(id(kind))
-    snapshot = inheritance.classes.get(kind)
-    if snapshot is None or not is_as(kind, snapshot):
-        return False
-    mine = [base for base in kind.__bases__ if base.__module__ in MAINS]
-    return all(_is_same(inheritance, base, uses, seen) for base in mine) and all(
-        _finds_the_same(inheritance, function, uses, seen)
-        for value in snapshot.values()
-        for function in _functions(value)
-    )
-
-
-def _finds_the_same(
-    inheritance: Inheritance, function: types.FunctionType, uses: Uses, seen: set[int]
-) -> bool:
-    if id(function) in seen or function.__module__ not in MAINS:
-        return True
-    seen.add(id(function))
-    names = machinery._extract_code_globals(function.__code__)
-    uses.add(function, names)
-    found = [name for name in names if name in function.__globals__]
-    for name in found:
-        value = function.__globals__[name]
-        if not inheritance.has(name, value):
-            return isinstance(value, types.ModuleType)
-        if isinstance(value, type) and value.__module__ in MAINS:
-            uses.include(_Inherited(value))
-            if not _is_same(inheritance, value, uses, seen):
-                return False
-        elif not all(_finds_the_same(inheritance, one, uses, seen) for one in _functions(value)):
-            return False
-    return True
-
-
-class _Inherited:
-    """A class that another uses, as it is."""
-
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
-        self._snapshot = dict(vars(kind))
-
-    def hold(self) -> bool:
-        return is_as(self._kind, self._snapshot)
-
-
-def _functions(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the functions that *value* calls, if it is an attribute that calls some."""
-    if isinstance(value, types.FunctionType):
-        yield value
-        for cell in value.__closure__ or ():
-            try:
-                content = cell.cell_contents
-            except ValueError:  # nothing yet
-                continue
-            if isinstance(content, types.FunctionType):
-                yield content
-    elif isinstance(value, classmethod | staticmethod):
-        yield from _functions(value.__func__)
-    elif isinstance(value, property):
-        for part in (value.fget, value.fset, value.fdel):
-            yield from _functions(part)
-    elif isinstance(value, functools.cached_property | functools.partialmethod):
-        yield from _functions(value.func)
-    elif hasattr(value, "__wrapped__") and type(value) is type(functools.lru_cache(len)):
-        yield from _functions(value.__wrapped__)
 
 
 # -- where they arrive ---------------------------------------------------------------------------
@@ -476,23 +421,22 @@ def _make(
 
     What the program does as it makes one it has done, and the state has what came of that.
     """
+    if meta is None:
+        meta = types.prepare_class(name, bases)[0]
     if members is not None:
         return _make_enum(meta, name, bases, namespace, members)
-    resolved = types.resolve_bases(bases)
     new = _first_foreign(meta, "__new__")
-    if resolved is not bases:
-        namespace["__orig_bases__"] = bases
     hook = next(
-        (kind for base in resolved for kind in base.__mro__ if "__init_subclass__" in vars(kind)),
+        (kind for base in bases for kind in base.__mro__ if "__init_subclass__" in vars(kind)),
         object,
     )
     made = None
     if hook.__module__ in MAINS:
-        made = _without_hook(lambda bases: new(meta, name, bases, dict(namespace)), resolved)
+        made = _without_hook(lambda others: new(meta, name, others, dict(namespace)), bases)
     if made is None:
-        made = new(meta, name, resolved, namespace)
+        made = new(meta, name, bases, namespace)
     if isinstance(made, type):
-        _first_foreign(meta, "__init__")(made, name, resolved, namespace)
+        _first_foreign(meta, "__init__")(made, name, bases, namespace)
     return made
 
 

@@ -9,6 +9,7 @@ and sockets, as multiprocessing does.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -17,7 +18,7 @@ from polyexec._current import here
 from polyexec.serialization.uses import SIMPLE, UsesTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = ["MAINS", "Destination", "Inheritance", "bound_for"]
 
@@ -28,6 +29,10 @@ MAINS: Final = ("__main__", "__mp_main__")
 
 #: Where types come from that plain pickle does right, or refuses, whatever is registered for them.
 _HARMLESS: Final = frozenset({"array", "builtins", "functools", "socket"})
+
+
+#: How many objects of a list are looked at for their classes.
+_MOST_LOOKED_AT: Final = 100
 
 
 class Inheritance:
@@ -46,8 +51,9 @@ class Inheritance:
                 self._weakly[name] = weakref.ref(value)
             else:
                 self._values[name] = value
-            if isinstance(value, type):
-                self._inherit(value)
+            self._inherit(value if isinstance(value, type) else type(value))
+            if isinstance(value, list | tuple | dict):
+                self._inherit_all(value)
         if self.classes:
             from polyexec.serialization.classes import track
 
@@ -59,6 +65,12 @@ class Inheritance:
             for value in attributes.values():
                 if isinstance(value, type):
                     self._inherit(value)
+
+    def _inherit_all(self, values: Collection[Any]) -> None:
+        """Inherit the classes in a registry, or of the objects in a list."""
+        found = values.values() if isinstance(values, dict) else values
+        for value in list(itertools.islice(found, _MOST_LOOKED_AT)):
+            self._inherit(value if isinstance(value, type) else type(value))
 
     def has(self, name: str, value: Any) -> bool:
         """Return whether the global *name* is *value* there, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
 
 
+_CACHED: Final = type(functools.lru_cache(len))
 #: What is not longer than this, in bytes, is its own digest.
 _OWN_DIGEST = 128
 #: A function that is larger, in bytes, is sent with every task, in ways for large data.
@@ -119,4 +121,4 @@ def is_constant(fn: Callable[..., Any]) -> bool:
         return fn.is_light and is_constant(fn.fn)
     if isinstance(fn, types.BuiltinFunctionType):
         return fn.__self__ is None or isinstance(fn.__self__, types.ModuleType)
-    return isinstance(fn, types.FunctionType | type)
+    return isinstance(fn, types.FunctionType | type | _CACHED)

@@ -11,13 +11,15 @@ worker may have one of its own, or never use it.
 
 from __future__ import annotations
 
+import enum
 import functools
 import io
+import re
 import types
 import weakref
 from collections import ChainMap
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
@@ -27,7 +29,9 @@ from polyexec.serialization import homes, views
 from polyexec.serialization.classes import is_by_value, reduce_class
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
+from polyexec.serialization.inherited import Comparison, functions_of
 from polyexec.serialization.standins import StandIn
+from polyexec.serialization.typenames import REDUCERS
 from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
@@ -39,12 +43,18 @@ if TYPE_CHECKING:
 __all__ = ["ByValuePickler", "dumps_by_value"]
 
 #: How many bytes a global may take, pickled, to be known again when it is delivered once more.
-_MOST: Final = 1 << 16
+_MOST: Final = 1 << 22
 #: Globals that nobody can change, or that are not to be compared.
 _UNSTAMPED: Final = (
     *(bool, int, float, complex, str, bytes, type(None)),
     *(type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
 )
+#: What is called, and may be another for what it uses though it is the same object.
+_CALLED: Final = (
+    *(type, types.FunctionType, types.MethodType, functools.partial),
+    type(functools.lru_cache(len)),
+)
+_NAME: Final = re.compile(r"[^\W\d]\w*")
 #: Parts of a function's state, among the names of others.
 _STAMPS: Final = "_polyexec_stamps"
 _LENT: Final = "_polyexec_lent"
@@ -125,6 +135,7 @@ _our_types: dict[type, Callable[[Any], Any]] = {
     type(functools.lru_cache(len)): _reduce_cache,
     weakref.WeakKeyDictionary: _reduce_weak_keys,
     functools.cached_property: _reduce_cached_property,
+    **REDUCERS,
 }
 
 
@@ -136,6 +147,56 @@ if TYPE_CHECKING:
 
 else:
     _Pickler = cloudpickle.Pickler
+
+
+def _reduces_itself(kind: Any) -> bool:
+    return not (
+        kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+    ) and not issubclass(kind, enum.Enum | BaseException)
+
+
+def _reduce_to_name(obj: Any) -> Any:
+    """Reduce *obj*, an object that may be one of the main module's, with what makes another."""
+    reduced = obj.__reduce_ex__(5)
+    if not isinstance(reduced, str):
+        return reduced
+    return _find_or_make, (reduced, type(obj), getattr(obj, "__dict__", {}))
+
+
+def _find_or_make(name: str, kind: Any, state: dict[str, Any]) -> Any:
+    home = home_of("__main__")
+    assert home is not None
+    if name not in home:
+        home[name] = made = kind.__new__(kind)
+        homes.delivered.get("__main__", {})[name] = made
+        if state:
+            vars(made).update(state)
+    return home[name]
+
+
+class _Global(NamedTuple):
+    """Stands for what a function is bound to and has as a global as well."""
+
+    name: str
+
+
+def _rebind(slots: dict[str, Any], other: Callable[[Any], Any]) -> None:
+    """Have a function bound to *other* of each value that it is bound to, in its *slots*."""
+    if slots.get("__defaults__"):
+        slots["__defaults__"] = tuple(map(other, slots["__defaults__"]))
+    if slots.get("__kwdefaults__"):
+        slots["__kwdefaults__"] = {n: other(value) for n, value in slots["__kwdefaults__"].items()}
+    if slots.get("__closure__"):
+        slots["__closure__"] = tuple(_rebound(cell, other) for cell in slots["__closure__"])
+
+
+def _rebound(cell: types.CellType, other: Callable[[Any], Any]) -> types.CellType:
+    try:
+        content = cell.cell_contents
+    except ValueError:  # nothing yet
+        return cell
+    value = other(content)
+    return cell if value is content else types.CellType(value)
 
 
 class ByValuePickler(_Pickler):
@@ -167,6 +228,8 @@ class ByValuePickler(_Pickler):
                 return reduce_class(self, obj)
             if obj.__module__ in MAINS:
                 return machinery._dynamic_class_reduce(obj)
+        elif kind.__module__ in MAINS and _reduces_itself(kind):
+            return _reduce_to_name(obj)
         return super().reducer_override(obj)
 
     def inner(self, file: io.BytesIO) -> ByValuePickler:
@@ -183,28 +246,56 @@ class ByValuePickler(_Pickler):
         return _stamps(values) if self.stamps else {}
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+        module = func.__module__
+        inheritance = _inheritance() if module in MAINS else None
+        if inheritance is not None and inheritance.has(func.__qualname__, func):
+            same = Comparison(inheritance, here.uses)
+            if all(map(same.finds_the_same, functions_of(func))):
+                return _inherited_function, (module, func.__qualname__, tuple(same.names))
         if here.uses is not None:
             # First, for who is late to rebind one has it sent again.
             here.uses.add(func, machinery._extract_code_globals(func.__code__))
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
-        module = func.__module__
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
-        inheritance = _inheritance() if module in MAINS else None
         used = slots["__globals__"]
+        self._refer_to_globals(func.__globals__, slots, used)
         names = slots["__globals__"] = dict(self._sent(used, inheritance))
         if inheritance is not None:
-            same = [
+            rest = [
                 name for name in used if name not in names and inheritance.has(name, used[name])
             ]
-            if same:
-                slots[_SAME] = same
+            if rest:
+                slots[_SAME] = rest
         if self.lends:
             slots[_LENT] = True
         if self.stamps:
             slots[_STAMPS] = self.stamped(names)
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
+
+    def _refer_to_globals(
+        self, namespace: dict[str, Any], slots: dict[str, Any], used: dict[str, Any]
+    ) -> None:
+        """Have a function's *slots* refer to globals by name; those are *used* then, too."""
+        for hint in (slots.get("__annotations__") or {}).values():
+            names = _NAME.findall(hint) if isinstance(hint, str) else ()
+            used.update((name, namespace[name]) for name in names if name in namespace)
+        known: dict[int, str] = {}
+
+        def referred(value: Any) -> Any:
+            if isinstance(value, _UNSTAMPED):
+                return value
+            if not known:
+                known.update((id(value), name) for name, value in namespace.items())
+            name = known.get(id(value))
+            if name is not None:
+                used[name] = value
+                return _Global(name)
+            why = self._obstacle(value) if self.tolerant else None
+            return value if why is None else StandIn(f"an object of type {type(value)}", why)
+
+        _rebind(slots, referred)
 
     def _sent(
         self, names: dict[str, Any], inheritance: Inheritance | None
@@ -213,7 +304,7 @@ class ByValuePickler(_Pickler):
         for name, value in names.items():
             is_there = inheritance is not None and inheritance.has(name, value)
             # What is called goes as it is now, if it can, for what it uses may be another.
-            if is_there and not callable(value):
+            if is_there and not isinstance(value, _CALLED):
                 continue
             why = self._obstacle(value) if self.tolerant else None
             if why is None:
@@ -249,16 +340,34 @@ class _Stamping(ByValuePickler):
 
     stamps = False
 
+    def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+        reduced: tuple[Any, ...] = _Pickler._dynamic_function_reduce(self, func)
+        reduced[2][1]["__globals__"] = {}  # those are compared by themselves
+        return reduced
+
 
 class _TooLargeError(Exception):
     """Raised when what is to be compared takes too much."""
 
 
-class _Short(io.BytesIO):
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > _MOST:
-            raise _TooLargeError
-        return super().write(data)
+class _Digest:
+    """A file of which only the digest is kept."""
+
+    def __init__(self) -> None:
+        import hashlib  # takes long
+
+        self._hash = hashlib.sha256()
+        self._left = _MOST
+
+    def write(self, data: Any) -> None:
+        with memoryview(data) as view:
+            self._left -= view.nbytes
+            if self._left < 0:
+                raise _TooLargeError
+            self._hash.update(view)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
 
 
 def _check(buffer: pickle.PickleBuffer) -> bool:
@@ -272,16 +381,16 @@ def _check(buffer: pickle.PickleBuffer) -> bool:
 def _stamps(names: dict[str, Any]) -> dict[str, bytes]:
     stamps = {}
     for name, value in names.items():
-        stamp = None if isinstance(value, _UNSTAMPED) else _stamp(value)
+        is_function = type(value) is types.FunctionType and value.__module__ in MAINS
+        unstamped = isinstance(value, _UNSTAMPED) and not is_function
+        stamp = None if unstamped else _stamp(value)
         if stamp is not None:
             stamps[name] = stamp
     return stamps
 
 
 def _stamp(value: Any) -> bytes | None:
-    from polyexec.serialization.functions import digest
-
-    file = _Short()
+    file = _Digest()
     outer = here.needs, here.uses
     here.needs, here.uses = [], None  # classes may change without it
     try:
@@ -290,7 +399,7 @@ def _stamp(value: Any) -> bytes | None:
         return None
     finally:
         here.needs, here.uses = outer
-    return digest(file.getvalue())
+    return file.digest()
 
 
 def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> Any:
@@ -303,15 +412,48 @@ def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> 
     return machinery._make_function(code, namespace, *rest)
 
 
+def _inherited_function(module: str, name: str, names: tuple[str, ...]) -> Any:
+    """Return the function that was inherited as *name*, and finds *names* as they were then."""
+    born = homes.born[module]
+    brought = {name: born[name] for name in names if name in born}
+    namespace = homes.adopted[module]
+    namespace.update(_delivered(module, namespace, brought, {}, lends=False))
+    return born[name]
+
+
 def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     slots = state[1]
     module = slots["__module__"]
-    namespace, delivered = function.__globals__, homes.delivered.get(module, {})
+    namespace = function.__globals__
     brought: dict[str, Any] = slots["__globals__"]
     born = homes.born.get(module, {})
     brought.update((name, born[name]) for name in slots.pop(_SAME, ()) if name in born)
-    known = homes.stamps.setdefault(module, {})
     stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
+    lends = slots.pop(_LENT, False)
+    slots["__globals__"] = _delivered(module, namespace, brought, stamps, lends=lends)
+    namespace.update(slots["__globals__"])
+
+    def found(value: Any) -> Any:
+        if type(value) is not _Global:
+            return value
+        delivered = homes.delivered.get(module, {})
+        return delivered[value.name] if value.name in delivered else namespace[value.name]
+
+    _rebind(slots, found)
+    machinery._function_setstate(function, state)
+
+
+def _delivered(
+    module: str,
+    namespace: dict[str, Any],
+    brought: dict[str, Any],
+    stamps: dict[str, bytes],
+    *,
+    lends: bool,
+) -> dict[str, Any]:
+    """Return those of the globals *brought* that are to be set in *namespace*, and note them."""
+    delivered = homes.delivered.get(module, {})
+    known = homes.stamps.setdefault(module, {})
     lent = homes.lent.setdefault(module, set())
     fresh = {
         name: value
@@ -325,9 +467,8 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
         )
     }
     replaced = [name for name in fresh if name in namespace and namespace[name] is not fresh[name]]
-    slots["__globals__"] = fresh
     delivered.update(fresh)
-    if slots.pop(_LENT, False):
+    if lends:
         lent.update(fresh)
     else:
         lent.difference_update(fresh)
@@ -335,5 +476,5 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
         known.pop(name, None)
         if name in stamps:
             known[name] = stamps[name]
-    machinery._function_setstate(function, state)
     views.note(module, brought, replaced)
+    return fresh

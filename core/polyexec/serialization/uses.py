@@ -27,6 +27,7 @@ class Part(Protocol):
 
     def hold(self) -> bool:
         """Return whether it has not."""
+        ...
 
 
 class Uses:
