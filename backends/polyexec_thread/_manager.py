@@ -10,6 +10,13 @@ from multiprocessing.managers import Namespace
 from typing import TYPE_CHECKING, Any
 
 from polyexec_thread._queues import ThreadJoinableQueue
+from polyexec_thread._sync import (
+    ThreadBoundedSemaphore,
+    ThreadCondition,
+    ThreadLock,
+    ThreadRLock,
+    ThreadSemaphore,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,11 +29,11 @@ class ThreadManager:
     """Makes shared objects; they outlive `shutdown`, for they live in this process."""
 
     def __init__(self, context: ThreadContext) -> None:
-        self.Lock = context.Lock
-        self.RLock = context.RLock
-        self.Semaphore = context.Semaphore
-        self.BoundedSemaphore = context.BoundedSemaphore
-        self.Condition = context.Condition
+        self.Lock = SharedLock
+        self.RLock = SharedRLock
+        self.Semaphore = SharedSemaphore
+        self.BoundedSemaphore = SharedBoundedSemaphore
+        self.Condition = SharedCondition
         self.Event = context.Event
         self.Barrier = context.Barrier
         self.Pool = context.Pool
@@ -84,15 +91,62 @@ class ThreadManager:
     JoinableQueue = Queue
 
 
+class _Acquired:
+    """Has `acquire` with the signature of threading's locks, which a manager's are."""
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - threading's signature
+        """Take it; blocks, for *timeout* seconds at most, if *blocking*."""
+        return super().acquire(blocking, timeout)  # type: ignore[misc,no-any-return]  # of those below
+
+
+class SharedLock(_Acquired, ThreadLock):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A lock."""
+
+
+class SharedRLock(_Acquired, ThreadRLock):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A lock that its holder may take again."""
+
+
+class SharedSemaphore(_Acquired, ThreadSemaphore):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A semaphore."""
+
+
+class SharedBoundedSemaphore(_Acquired, ThreadBoundedSemaphore):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A semaphore that can't be released above its value."""
+
+
+class SharedCondition(ThreadCondition):
+    """A condition variable."""
+
+    def __init__(self, lock: Any = None) -> None:
+        super().__init__(SharedRLock() if lock is None else lock)
+
+
 class SharedList(list[Any]):
     """A list, with what its proxy has besides."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def _getvalue(self) -> list[Any]:
         return list(self)
 
 
 class SharedDict(dict[Any, Any]):
-    """A dict, with what its proxy has besides."""
+    """A dict, with what its proxy has besides; its views are lists, as the proxy's are."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def keys(self) -> list[Any]:  # type: ignore[override]
+        """Return the keys of this moment."""
+        return list(super().keys())
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        """Return the values of this moment."""
+        return list(super().values())
+
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
+        """Return the items of this moment."""
+        return list(super().items())
 
     def _getvalue(self) -> dict[Any, Any]:
         return dict(self)

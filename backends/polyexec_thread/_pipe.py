@@ -7,6 +7,7 @@ that holds one byte exactly while its lane has something to read, or has ended, 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -59,7 +60,7 @@ class _Lane:
     def put(self, message: _Object | bytes) -> None:
         with Uninterrupted(), self._changed:
             if not self._readers:
-                raise BrokenPipeError("the other end of the pipe is closed")
+                raise BrokenPipeError(errno.EPIPE, "the other end of the pipe is closed")
             self._messages.append(message)
             self._changed.notify()
             self._update_signal()

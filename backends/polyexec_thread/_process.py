@@ -209,7 +209,7 @@ def _run(child: BaseProcess) -> int:
         child.run()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
-            return int(end.code or 0)
+            return int(end.code or 0) & 0xFF  # as much as a process can tell
         _report(f"{end.code}\n")
         return 1
     except BaseException:  # noqa: BLE001 - the border to the user's code

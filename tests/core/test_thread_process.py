@@ -48,7 +48,8 @@ def test_a_process_tells_its_state(ctx: Any, gate: threading.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "exitcode"), [(None, 0), (0, 0), (3, 3), (True, 1), ("text", 1), (1.5, 1)]
+    ("code", "exitcode"),
+    [(None, 0), (0, 0), (3, 3), (True, 1), (-1, 255), (300, 44), ("text", 1), (1.5, 1)],
 )
 def test_sys_exit_gives_the_exit_code(
     ctx: Any, code: Any, exitcode: int, capsys: pytest.CaptureFixture[str]

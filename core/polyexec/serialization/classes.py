@@ -14,6 +14,7 @@ import enum
 import functools
 import io
 import pickle
+import sys
 import threading
 import types
 import weakref
@@ -218,7 +219,7 @@ def _making(kind: Any) -> tuple[Any, ...]:
         namespace["__orig_bases__"] = vars(kind)["__orig_bases__"]
     bases = kind.__bases__
     if type(kind).__name__ == "_TypedDictMeta":  # whose bases are not what it was made with
-        bases = types.resolve_bases(machinery._get_bases(kind))
+        bases = (sys.modules[type(kind).__module__].TypedDict,)
     # Not every metaclass is found by its name, but all are by a class of theirs.
     meta = None if any(type(base) is type(kind) for base in bases) else type(kind)
     return meta, kind.__name__, bases, namespace, members
@@ -282,11 +283,11 @@ def _changes(kind: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
 class _Arrival:
     """A class that was made or changed by what arrived."""
 
-    def __init__(self, *, from_parent: bool, is_new: bool) -> None:
+    def __init__(self, *, from_parent: bool, has: dict[str, Any] | None = None) -> None:
         self.from_parent = from_parent
         self.version: bytes | None = None
-        self._is_new = is_new
-        self._delivered: dict[str, Any] = {}
+        self._is_new = has is None
+        self._delivered: dict[str, Any] = {} if has is None else dict(has)
         self._stamps: dict[str, bytes] = {}
 
     def set(self, kind: Any, state: dict[str, Any], stamps: dict[str, bytes]) -> None:
@@ -312,17 +313,11 @@ class _Arrival:
         current = vars(kind).get(name, _MISSING)
         if self._is_new or current is _MISSING:
             return False
-        if name not in self._delivered:
-            return self.version is not None and not self._is_inherited(kind)
-        if current is not self._delivered[name]:
+        if current is not self._delivered.get(name, _MISSING):
             return True
         if type(value) is StandIn and type(current) is not StandIn:
             return True
         return name in stamps and stamps[name] == self._stamps.get(name)
-
-    @staticmethod
-    def _is_inherited(kind: Any) -> bool:
-        return machinery._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind) in homes.inherited
 
 
 #: What has arrived, and what has and is not made yet; both under the lock.
@@ -371,14 +366,14 @@ def _resolve(identity: str, name: str) -> Any:
         kind = machinery._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
         if kind is None:
             kind = machinery._lookup_class_or_track(identity, _make(*parts))
-            _arrivals[kind] = _Arrival(from_parent=homes.reading, is_new=True)
+            _arrivals[kind] = _Arrival(from_parent=homes.reading)
             _settle(kind)
     arrival = _arrivals.get(kind)
     if arrival is None:
         if identity not in homes.inherited:  # it is this process's own
             _pending.pop(identity, None)
             return kind
-        arrival = _arrivals[kind] = _Arrival(from_parent=True, is_new=False)
+        arrival = _arrivals[kind] = _Arrival(from_parent=True, has=homes.inherited[identity])
     if arrival.version != version:
         before, arrival.version = arrival.version, version
         try:
@@ -421,6 +416,7 @@ def _make(
 
     What the program does as it makes one it has done, and the state has what came of that.
     """
+    bases = types.resolve_bases(bases)
     if meta is None:
         meta = types.prepare_class(name, bases)[0]
     if members is not None:

@@ -29,8 +29,8 @@ lent: dict[str, set[str]] = {}
 stamps: dict[str, dict[str, bytes]] = {}
 
 
-#: The numbers of classes that this process has from the one that it was forked from.
-inherited: set[str] = set()
+#: The attributes of classes that this process has from the one that it was forked from.
+inherited: dict[str, dict[str, Any]] = {}
 #: Whether what is being unpickled came from the process that started this one.
 reading = False
 
@@ -39,7 +39,8 @@ def inherit_classes() -> None:
     """Know the classes that this process has from the one that it was forked from."""
     cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
     if cloudpickle is not None:
-        inherited.update(cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.keys())
+        for identity, kind in list(cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.items()):
+            inherited[identity] = dict(vars(kind))
 
 
 def adopt(module: str, namespace: dict[str, Any]) -> None:
