@@ -392,6 +392,38 @@ if __name__ == "__main__":
             shown(executor, call)
 """
 
+REBOUND = """
+factor = 1
+
+class Scale:
+    unit = "m"
+
+    def of(self, number):
+        return number * factor, self.unit
+
+def of_one():
+    return Scale().of(1)
+
+if __name__ == "__main__":
+    with main()(1) as executor:
+        futures = []
+        for factor in (1, 2, 1, 2):
+            futures += [executor.submit(of_one) for _ in range(2)]
+            futures += [executor.submit(lambda: Scale().of(1)), executor.submit(Scale().of, 1)]
+        print([future.result()[0] for future in futures])
+        maps = []
+        for factor in (1, 2):
+            maps.append(executor.map(lambda number: Scale().of(number)[0], [1] * 2000))
+        print([set(results) for results in maps])
+        Scale.unit = "km"
+        shown(executor, of_one)
+        def of(self, number):
+            return "patched"
+        Scale.of = of
+        shown(executor, of_one)
+        shown(executor, Scale().of, 1)
+"""
+
 
 def lines(program: Runner, source: str) -> list[str]:
     """Return what a program prints that may use what `HEAD` defines."""
@@ -464,3 +496,13 @@ def test_forked_workers_use_locks_wherever_they_are(program: Runner) -> None:
     if program.method != "fork":
         pytest.skip("others inherit nothing")
     assert lines(program, LOCKS) == ["1", "2", "1", "2", "5"]
+
+
+def test_a_class_is_as_it_was_when_who_uses_it_was_submitted(program: Runner) -> None:
+    assert lines(program, REBOUND) == [
+        str([factor for factor in (1, 2, 1, 2) for _ in range(4)]),
+        "[{1}, {2}]",
+        "(2, 'km')",
+        "patched",
+        "patched",
+    ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import functools
 import io
+import os
 import pickle
 import sys
 import threading
@@ -24,11 +25,13 @@ from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import here
 from polyexec.serialization import homes
+from polyexec.serialization.deliveries import as_inherited
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import digest
 from polyexec.serialization.inherited import Comparison, functions_of, is_as
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.uses import Uses
+from polyexec.serialization.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -72,7 +75,7 @@ def is_by_value(kind: Any) -> bool:
 def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
     """Return how the class *kind* is pickled."""
     identity = machinery._get_or_create_tracker_id(kind)
-    known = _known, (identity, kind.__qualname__)
+    known: tuple[Any, ...] = _known, (identity, kind.__qualname__)
     destination = here.destination
     if destination is not None and destination.is_origin and _is_from_there(kind, identity):
         return known
@@ -80,7 +83,11 @@ def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
         here.needs.append(kind)
         return known
     if here.definitions is None:
-        return _defined, (identity, tuple(bundle(pickler, kind).items()))
+        entries = tuple(bundle(pickler, kind).items())
+        if not entries:
+            names = _own(pickler, kind).names
+            return _inherited, (identity, kind.__qualname__, kind.__module__, names)
+        return _defined, (identity, entries)
     if identity not in here.definitions:
         here.definitions.update(bundle(pickler, kind))
     return known
@@ -122,6 +129,8 @@ class _Own:
         self.kind = kind
         self.entry: Entry | None = None
         self.needs: list[Any] = []
+        #: The globals that its methods find, if it need not be sent.
+        self.names: tuple[str, ...] = ()
         self.uses = Uses()
         self.stamps: dict[str, bytes] = {}
         self._snapshot = dict(vars(kind))
@@ -161,8 +170,12 @@ def _own(pickler: ByValuePickler, kind: Any) -> _Own:
         inheritance = None if destination is None else destination.inheritance
         if inheritance is None or kind not in inheritance.classes:
             _define(pickler, own, before, _state(kind), _making(kind))
-        elif not Comparison(inheritance, own.uses).has_class(kind):
-            _define(pickler, own, before, _changes(kind, inheritance.classes[kind]))
+        else:
+            same = Comparison(inheritance, own.uses)
+            if same.has_class(kind):
+                own.names = tuple(same.names)
+            else:
+                _define(pickler, own, before, _changes(kind, inheritance.classes[kind]))
     finally:
         here.needs, here.uses, here.definitions = outer
     table[key] = own
@@ -286,6 +299,8 @@ class _Arrival:
     def __init__(self, *, from_parent: bool, has: dict[str, Any] | None = None) -> None:
         self.from_parent = from_parent
         self.version: bytes | None = None
+        #: The globals that came with it.
+        self.view: View | None = None
         self._is_new = has is None
         self._delivered: dict[str, Any] = {} if has is None else dict(has)
         self._stamps: dict[str, bytes] = {}
@@ -347,6 +362,11 @@ def _defined(identity: str, entries: tuple[tuple[str, Entry], ...]) -> Any:
         return _resolve(identity, "")
 
 
+def _inherited(identity: str, name: str, module: str, names: tuple[str, ...]) -> Any:
+    as_inherited(module, names)
+    return _known(identity, name)
+
+
 def _known(identity: str, name: str) -> Any:
     with _lock:
         return _resolve(identity, name)
@@ -375,15 +395,39 @@ def _resolve(identity: str, name: str) -> Any:
             return kind
         arrival = _arrivals[kind] = _Arrival(from_parent=True, has=homes.inherited[identity])
     if arrival.version != version:
-        before, arrival.version = arrival.version, version
-        try:
-            arrival.set(kind, *pickle.loads(state))
-        except BaseException:
-            arrival.version = before
-            raise
+        _change(kind, arrival, version, state)
+    elif arrival.view is not None:
+        arrival.view.restore()
+        arrival.view.note()
     if _pending.get(identity) is entry:
         del _pending[identity]
     return kind
+
+
+def _change(kind: Any, arrival: _Arrival, version: bytes, state: bytes) -> None:
+    before, arrival.version = arrival.version, version
+    outer = here.brought
+    brought: dict[str, set[str]] = {}
+    here.brought = brought
+    try:
+        arrival.set(kind, *pickle.loads(state))
+    except BaseException:
+        arrival.version = before
+        raise
+    finally:
+        here.brought = outer
+    arrival.view = View(brought)
+    arrival.view.note()
+
+
+def _renew_lock() -> None:
+    """Have a lock of its own in a child, for a thread that is not there may hold this one."""
+    global _lock  # noqa: PLW0603 - once a process
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _settle(kind: Any) -> None:

@@ -25,8 +25,9 @@ import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import here
-from polyexec.serialization import homes, views
+from polyexec.serialization import homes
 from polyexec.serialization.classes import is_by_value, reduce_class
+from polyexec.serialization.deliveries import as_inherited, deliver
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.inherited import Comparison, functions_of
@@ -414,11 +415,8 @@ def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> 
 
 def _inherited_function(module: str, name: str, names: tuple[str, ...]) -> Any:
     """Return the function that was inherited as *name*, and finds *names* as they were then."""
-    born = homes.born[module]
-    brought = {name: born[name] for name in names if name in born}
-    namespace = homes.adopted[module]
-    namespace.update(_delivered(module, namespace, brought, {}, lends=False))
-    return born[name]
+    as_inherited(module, names)
+    return homes.born[module][name]
 
 
 def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -430,7 +428,7 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
     brought.update((name, born[name]) for name in slots.pop(_SAME, ()) if name in born)
     stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
     lends = slots.pop(_LENT, False)
-    slots["__globals__"] = _delivered(module, namespace, brought, stamps, lends=lends)
+    slots["__globals__"] = deliver(module, namespace, brought, stamps, lends=lends)
     namespace.update(slots["__globals__"])
 
     def found(value: Any) -> Any:
@@ -441,40 +439,3 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
 
     _rebind(slots, found)
     machinery._function_setstate(function, state)
-
-
-def _delivered(
-    module: str,
-    namespace: dict[str, Any],
-    brought: dict[str, Any],
-    stamps: dict[str, bytes],
-    *,
-    lends: bool,
-) -> dict[str, Any]:
-    """Return those of the globals *brought* that are to be set in *namespace*, and note them."""
-    delivered = homes.delivered.get(module, {})
-    known = homes.stamps.setdefault(module, {})
-    lent = homes.lent.setdefault(module, set())
-    fresh = {
-        name: value
-        for name, value in brought.items()
-        if name not in namespace
-        or (
-            name in delivered
-            and namespace[name] is delivered[name]
-            and (name not in stamps or stamps[name] != known.get(name))
-            and not (type(value) is StandIn and name in lent)
-        )
-    }
-    replaced = [name for name in fresh if name in namespace and namespace[name] is not fresh[name]]
-    delivered.update(fresh)
-    if lends:
-        lent.update(fresh)
-    else:
-        lent.difference_update(fresh)
-    for name in fresh:
-        known.pop(name, None)
-        if name in stamps:
-            known[name] = stamps[name]
-    views.note(module, brought, replaced)
-    return fresh

@@ -16,7 +16,7 @@ from typing import Any
 from polyexec._current import here
 from polyexec.serialization import homes
 
-__all__ = ["KeptFunctions", "note"]
+__all__ = ["KeptFunctions", "View", "note"]
 
 _MISSING = object()
 #: What was replaced by what came later, by module.
@@ -35,8 +35,8 @@ def note(module: str, brought: Collection[str], replaced: Collection[str]) -> No
             keeper.look_after()
 
 
-class _View:
-    """What one function came with: of each module the globals, with their stamps."""
+class View:
+    """What one function or class came with: of each module the globals, with their stamps."""
 
     def __init__(self, brought: dict[str, set[str]]) -> None:
         self._modules: dict[str, dict[str, tuple[Any, bytes | None]]] = {}
@@ -50,6 +50,12 @@ class _View:
                 for name in names
                 if name in delivered and namespace.get(name, _MISSING) is delivered[name]
             }
+
+    def note(self) -> None:
+        """Have who asks for it know that it was brought once more."""
+        if here.brought is not None:
+            for module, names in self._modules.items():
+                here.brought.setdefault(module, set()).update(names)
 
     def is_concerned(self) -> bool:
         """Return whether any of it was replaced."""
@@ -80,9 +86,9 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
     def __init__(self) -> None:
         super().__init__()
         #: With what those came that are in the dictionary itself, which looks after nothing.
-        self._views: dict[int, _View] = {}
+        self._views: dict[int, View] = {}
         #: Those that are not in it.
-        self._concerned: dict[int, tuple[Callable[..., Any], _View]] = {}
+        self._concerned: dict[int, tuple[Callable[..., Any], View]] = {}
         _keepers[id(self)] = self
 
     def learn(self, number: int, data: bytes | memoryview) -> None:
@@ -96,7 +102,7 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
         finally:
             here.brought = None
         if brought:
-            self._views[number] = _View(brought)
+            self._views[number] = View(brought)
             self._look_after(number)
 
     def look_after(self) -> None:

@@ -1,0 +1,57 @@
+"""Globals that arrive with functions, in the namespace that all functions of a module share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polyexec.serialization import homes, views
+from polyexec.serialization.standins import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["as_inherited", "deliver"]
+
+
+def deliver(
+    module: str,
+    namespace: dict[str, Any],
+    brought: dict[str, Any],
+    stamps: dict[str, bytes],
+    *,
+    lends: bool,
+) -> dict[str, Any]:
+    """Return those of the globals *brought* that are to be set in *namespace*, and note them."""
+    delivered = homes.delivered.get(module, {})
+    known = homes.stamps.setdefault(module, {})
+    lent = homes.lent.setdefault(module, set())
+    fresh = {
+        name: value
+        for name, value in brought.items()
+        if name not in namespace
+        or (
+            name in delivered
+            and namespace[name] is delivered[name]
+            and (name not in stamps or stamps[name] != known.get(name))
+            and not (type(value) is StandIn and name in lent)
+        )
+    }
+    replaced = [name for name in fresh if name in namespace and namespace[name] is not fresh[name]]
+    delivered.update(fresh)
+    if lends:
+        lent.update(fresh)
+    else:
+        lent.difference_update(fresh)
+    for name in fresh:
+        known.pop(name, None)
+        if name in stamps:
+            known[name] = stamps[name]
+    views.note(module, brought, replaced)
+    return fresh
+
+
+def as_inherited(module: str, names: Iterable[str]) -> None:
+    """Have the globals *names* of *module* as this process has inherited them."""
+    born, namespace = homes.born[module], homes.adopted[module]
+    brought = {name: born[name] for name in names if name in born}
+    namespace.update(deliver(module, namespace, brought, {}, lends=False))
