@@ -18,7 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec.serialization import homes
+from polyexec._current import here
 from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec.serialization.views import KeptFunctions
@@ -167,9 +167,9 @@ class Worker:
         told = birth.settle()
         try:
             if told is not None:
-                homes.reading = True
+                here.reading = True
                 fn, args = pickle.loads(told)
-                homes.reading = False
+                here.reading = False
                 if fn is not None:
                     fn(*args)
             elif self._initializer is not None:
@@ -188,9 +188,9 @@ class Worker:
     def _learn(self, kind: int, body: memoryview) -> None:
         if kind == FUNCTION:
             (number,) = NUMBER.unpack_from(body)
-            homes.reading = True
+            here.reading = True
             self._functions.learn(number, body[NUMBER.size :])
-            homes.reading = False
+            here.reading = False
         elif kind == CLEAR:
             self._functions.clear()
         elif kind == RETURN:
@@ -240,9 +240,9 @@ class Worker:
                 status = ERROR
                 result = self._functions[which]()
             else:
-                homes.reading = True
+                here.reading = True
                 call = pickle.loads(data) if which < SPECIAL else self._holdings.unpack(which, data)
-                homes.reading = False
+                here.reading = False
                 status = ERROR
                 which &= FUNCTION_MASK
                 if which:
@@ -253,7 +253,7 @@ class Worker:
                 os._exit(1)  # a child that the task forked, and that left the task
             return (NONE, b"") if result is None else self._outcome(result)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
-            self._running = homes.reading = False
+            self._running = here.reading = False
             if os.getpid() != self._pid:
                 os._exit(1)
             return status, self._dumps_exception(error)

@@ -25,6 +25,8 @@ class _Here(threading.local):
     refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
     #: The globals that functions that are being unpickled bring, by module, if somebody asks.
     brought: dict[str, set[str]] | None = None
+    #: Whether what is being unpickled came from the process that started this one.
+    reading: bool = False
     #: The classes that are needed for what is being pickled, if they are not to go with it.
     needs: list[Any] | None = None
     #: Their definitions, if they go apart.

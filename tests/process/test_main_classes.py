@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: What each program begins with.
 HEAD = """
+import copyreg
 import dataclasses
 import enum
 import functools
@@ -224,6 +225,24 @@ def extra(slotted):
 def slotted_result():
     return Slotted()
 
+def body():
+    class Local:
+        best = Colour.RED
+    return Local.best.value
+
+class Money(int):
+    currency = "none"
+
+def reduce_money(money):
+    return coined, (int(money), "EUR")
+
+def coined(amount, currency):
+    money = Money(amount)
+    money.currency = currency
+    return money
+
+copyreg.pickle(Money, reduce_money)
+
 def flags(flag):
     return flag, Permission.READ | Permission.WRITE, Colour.GRAY is Colour.GREY, Colour("r").label
 
@@ -243,6 +262,8 @@ if __name__ == "__main__":
         print(executor.submit(lambda: Colour.GREY).result() is Colour.GREY)
         shown(executor, pairs, Pair(3, 4))
         shown(executor, typed, 1)
+        shown(executor, body)
+        shown(executor, lambda money: money.currency, Money(3))
         known, result = executor.submit(missing, MISSING).result()
         print(known, result is MISSING)
 """
@@ -355,6 +376,11 @@ def guarded(fn):
 class Counter:
     lock, count = threading.Lock(), 0
 
+    @guarded
+    def once(self, lock=threading.Lock()):
+        with lock:
+            return self
+
     def hit(self):
         with self.lock:
             Counter.count += 1
@@ -388,7 +414,7 @@ def predict():
 
 if __name__ == "__main__":
     with main()(1, initializer=load) as executor:
-        for call in (Counter().hit, Counter().hit, work, default, predict):
+        for call in (Counter().hit, Counter().once().hit, work, default, predict):
             shown(executor, call)
 """
 
@@ -400,6 +426,12 @@ class Scale:
 
     def of(self, number):
         return number * factor, self.unit
+
+class Metric:
+    unit = "cm"
+
+class Inch(Metric):
+    pass
 
 def of_one():
     return Scale().of(1)
@@ -415,6 +447,14 @@ if __name__ == "__main__":
         for factor in (1, 2):
             maps.append(executor.map(lambda number: Scale().of(number)[0], [1] * 2000))
         print([set(results) for results in maps])
+        for unit in ("km", "m", "ft", "m"):
+            Scale.unit = unit
+            print(executor.submit(lambda: Scale.unit).result(), end=" ")
+            print(executor.submit(of_one).result()[1], end=" ")
+            print(*executor.map(lambda _: Scale.unit, [1], chunksize=2), end=" ")
+        print()
+        Metric.unit = "mm"
+        shown(executor, lambda: Inch.unit)
         Scale.unit = "km"
         shown(executor, of_one)
         def of(self, number):
@@ -463,6 +503,8 @@ def test_classes_of_all_kinds_travel(program: Runner) -> None:
         "True",
         "(Pair(left=3, right=4), Pair(left=1, right=2), {'name': 'x'}, 1)",
         "4",
+        "r",
+        "EUR",
         "True True",
     ]
 
@@ -502,6 +544,8 @@ def test_a_class_is_as_it_was_when_who_uses_it_was_submitted(program: Runner) ->
     assert lines(program, REBOUND) == [
         str([factor for factor in (1, 2, 1, 2) for _ in range(4)]),
         "[{1}, {2}]",
+        "km km km m m m ft ft ft m m m ",
+        "mm",
         "(2, 'km')",
         "patched",
         "patched",

@@ -27,8 +27,16 @@ from polyexec._current import here
 from polyexec.serialization import homes
 from polyexec.serialization.deliveries import as_inherited
 from polyexec.serialization.destinations import MAINS
+from polyexec.serialization.enumerations import ENUMERATED, make_enum, members_of
 from polyexec.serialization.functions import digest
-from polyexec.serialization.inherited import Comparison, functions_of, is_as
+from polyexec.serialization.inherited import (
+    NOTES,
+    Comparison,
+    attributes_of,
+    functions_of,
+    is_as,
+    related_to,
+)
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.uses import Uses
 from polyexec.serialization.views import View
@@ -36,6 +44,7 @@ from polyexec.serialization.views import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from polyexec.serialization.destinations import Destination
     from polyexec.serialization.namespaces import ByValuePickler
 
 __all__ = ["bundle", "is_by_value", "learn", "reduce_class", "track"]
@@ -45,17 +54,12 @@ Entry: TypeAlias = "tuple[bytes, bytes, bytes]"
 
 #: How many classes' definitions are kept for one executor.
 _MOST_KEPT: Final = 1024
+_MOST_BYTES: Final = 64 << 20
 _MISSING: Final = object()
 _NO_BUILTINS: Final = frozenset({type(None), type(NotImplemented), type(...)})
 #: What is the process's own, or made anew with the class.
-_MADE: Final = frozenset({"__weakref__", "__dict__", "_abc_impl", "__abstractmethods__"})
+_MADE: Final = NOTES | {"__weakref__", "__dict__", "_abc_impl", "__abstractmethods__"}
 _MEMBERS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
-#: What an enumeration has of its members.
-_ENUMERATED: Final = frozenset(
-    {"_member_names_", "_member_map_", "_value2member_map_", "_member_type_"}
-    | {"_generate_next_value_", "_use_args_", "_hashable_values_", "_unhashable_values_"}
-    | {"_unhashable_values_map_"}
-)
 #: Attributes that nothing changes from outside, so that they need no comparing.
 _CODE: Final = (
     *(types.FunctionType, classmethod, staticmethod, property, type),
@@ -77,7 +81,10 @@ def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
     identity = machinery._get_or_create_tracker_id(kind)
     known: tuple[Any, ...] = _known, (identity, kind.__qualname__)
     destination = here.destination
-    if destination is not None and destination.is_origin and _is_from_there(kind, identity):
+    # One that is local to a function may be no more where it comes from.
+    is_local = "<locals>" in kind.__qualname__
+    origin = destination is not None and destination.is_origin and not is_local
+    if origin and _is_from_there(kind, identity):
         return known
     if here.needs is not None:
         here.needs.append(kind)
@@ -133,7 +140,12 @@ class _Own:
         self.names: tuple[str, ...] = ()
         self.uses = Uses()
         self.stamps: dict[str, bytes] = {}
-        self._snapshot = dict(vars(kind))
+        self._snapshot = attributes_of(kind)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return 0 if self.entry is None else sum(map(len, self.entry))
 
     def hold(self) -> bool:
         """Return whether it is still what it was, and finds what it did."""
@@ -161,25 +173,40 @@ def _own(pickler: ByValuePickler, kind: Any) -> _Own:
     if known is not None and known.kind is kind and known.hold():
         return known
     before = known if known is not None and known.kind is kind else None
-    while len(table) >= _MOST_KEPT:
-        table.pop(next(iter(table)), None)
     own = _Own(kind)
     outer = here.needs, here.uses, here.definitions
     here.needs, here.uses, here.definitions = own.needs, own.uses, None
     try:
         inheritance = None if destination is None else destination.inheritance
-        if inheritance is None or kind not in inheritance.classes:
+        snapshot = None if inheritance is None else inheritance.snapshot(kind)
+        if inheritance is None or snapshot is None:
             _define(pickler, own, before, _state(kind), _making(kind))
         else:
             same = Comparison(inheritance, own.uses)
-            if same.has_class(kind):
-                own.names = tuple(same.names)
-            else:
-                _define(pickler, own, before, _changes(kind, inheritance.classes[kind]))
+            is_same = same.has_class(kind)
+            own.names = tuple(same.names)
+            if not is_same:
+                sent = inheritance.changed.get(id(kind), set())
+                changes = _changes(kind, snapshot, sent)
+                inheritance.changed[id(kind)] = sent.union(changes)
+                own.needs += related_to(kind)
+                _define(pickler, own, before, changes)
     finally:
         here.needs, here.uses, here.definitions = outer
-    table[key] = own
+    if destination is not None:
+        destination.changes += known is not None
+        _keep(destination, key, own)
     return own
+
+
+def _keep(destination: Destination, key: tuple[int, bool], own: _Own) -> None:
+    table = destination.classes
+    table.pop(key, None)
+    table[key] = own
+    destination.class_bytes += own.size
+    while len(table) > _MOST_KEPT or (destination.class_bytes > _MOST_BYTES and len(table) > 1):
+        gone = table.pop(next(iter(table)), None)
+        destination.class_bytes -= 0 if gone is None else gone.size
 
 
 def _define(
@@ -220,10 +247,7 @@ def _making(kind: Any) -> tuple[Any, ...]:
     namespace.setdefault("__qualname__", kind.__qualname__)
     members = None
     if issubclass(kind, enum.Enum):
-        members = [
-            (name, member._name_, member._value_, _instance(member))
-            for name, member in kind.__members__.items()
-        ]
+        members = members_of(kind)
     elif isinstance(vars(kind).get("__dict__"), property):
         namespace["__dict__"] = vars(kind)["__dict__"]
     if "__slots__" in vars(kind):
@@ -238,24 +262,6 @@ def _making(kind: Any) -> tuple[Any, ...]:
     return meta, kind.__name__, bases, namespace, members
 
 
-def _instance(member: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """Return what an enumeration's *member* has, and of what it is made besides."""
-    own = {
-        name: value
-        for name, value in vars(member).items()
-        if name not in ("_name_", "_value_", "__objclass__", "_sort_order_")
-    }
-    mixin: Any = type(member)._member_type_
-    value = member._value_
-    if mixin is object:
-        args: Any = ()
-    elif hasattr(mixin, "__getnewargs__"):
-        args = mixin.__getnewargs__(member)
-    else:
-        args = value if isinstance(value, tuple) else (value,)
-    return own, args
-
-
 def _slots(kind: Any) -> tuple[str, ...]:
     mine = [name for name, value in vars(kind).items() if _is_member(kind, value)]
     return tuple(mine)
@@ -267,26 +273,27 @@ def _is_member(kind: Any, value: Any) -> bool:
 
 def _state(kind: Any) -> dict[str, Any]:
     state, _ = machinery._class_getstate(kind)
-    skipped = set(_ENUMERATED | set(kind.__members__)) if issubclass(kind, enum.Enum) else set()
+    skipped = set(ENUMERATED | set(kind.__members__)) if issubclass(kind, enum.Enum) else set()
     if isinstance(vars(kind).get("__slots__"), types.GeneratorType | type(iter(()))):
         skipped.add("__slots__")
     return {
         name: value
         for name, value in state.items()
         if name not in skipped
+        and name not in NOTES
         and not _is_member(kind, value)
         and type(value).__module__ != "_ctypes"
     }
 
 
-def _changes(kind: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is to be set in a class that was inherited."""
+def _changes(kind: Any, snapshot: Mapping[str, Any], sent: set[str]) -> dict[str, Any]:
+    """Return what is to be set in a class that was inherited, of which some was *sent* before."""
     return {
         name: value
         for name, value in vars(kind).items()
         if name not in _MADE
         and not _is_member(kind, value)
-        and (snapshot.get(name, _MISSING) is not value or any(functions_of(value)))
+        and (name in sent or snapshot.get(name, _MISSING) is not value or any(functions_of(value)))
     }
 
 
@@ -348,12 +355,15 @@ def _is_from_there(kind: Any, identity: str) -> bool:
 
 
 def learn(entries: Iterable[tuple[str, Entry]]) -> None:
-    """Make, or change, classes as far as that is to be done."""
+    """Make, or change, classes as far as that is to be done; who uses one that fails raises it."""
     entries = list(entries)
     with _lock:
         _pending.update(entries)
         for identity, _ in entries:
-            _resolve(identity, "")
+            try:
+                _resolve(identity, "")
+            except Exception:  # noqa: BLE001, S112 - the user's code; it is tried again, and raised
+                continue
 
 
 def _defined(identity: str, entries: tuple[tuple[str, Entry], ...]) -> Any:
@@ -386,7 +396,7 @@ def _resolve(identity: str, name: str) -> Any:
         kind = machinery._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
         if kind is None:
             kind = machinery._lookup_class_or_track(identity, _make(*parts))
-            _arrivals[kind] = _Arrival(from_parent=homes.reading)
+            _arrivals[kind] = _Arrival(from_parent=here.reading)
             _settle(kind)
     arrival = _arrivals.get(kind)
     if arrival is None:
@@ -464,14 +474,11 @@ def _make(
     if meta is None:
         meta = types.prepare_class(name, bases)[0]
     if members is not None:
-        return _make_enum(meta, name, bases, namespace, members)
+        return make_enum(meta, name, bases, namespace, members)
     new = _first_foreign(meta, "__new__")
-    hook = next(
-        (kind for base in bases for kind in base.__mro__ if "__init_subclass__" in vars(kind)),
-        object,
-    )
+    hooks = (kind for base in bases for kind in base.__mro__ if "__init_subclass__" in vars(kind))
     made = None
-    if hook.__module__ in MAINS:
+    if any(hook.__module__ in MAINS for hook in hooks):
         made = _without_hook(lambda others: new(meta, name, others, dict(namespace)), bases)
     if made is None:
         made = new(meta, name, bases, namespace)
@@ -498,33 +505,3 @@ def _first_foreign(meta: Any, name: str) -> Callable[..., Any]:
             found: Callable[..., Any] = getattr(kind, name)
             return found
     raise AssertionError("type has them all")
-
-
-def _make_enum(
-    meta: Any, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], members: list[Any]
-) -> Any:
-    classdict = meta.__prepare__(name, bases)
-    for key, value in namespace.items():
-        if key != "__slots__":
-            classdict[key] = value
-    made = meta.__new__(meta, name, bases, classdict)
-    mixin = made._member_type_
-    for place, (alias, canonical, value, (own, args)) in enumerate(members):
-        member = made._member_map_.get(canonical)
-        if member is None:
-            member = mixin.__new__(made, *args)
-            member._name_, member._value_ = canonical, value
-            member.__objclass__, member._sort_order_ = made, place
-            vars(member).update(own)
-            if alias == canonical:
-                made._member_names_.append(canonical)
-            made._member_map_[canonical] = member
-            try:
-                made._value2member_map_.setdefault(value, member)
-            except TypeError:  # it has no hash, and is found by a search
-                unhashable = getattr(made, "_unhashable_values_", None)
-                if unhashable is not None:
-                    unhashable.append(value)
-        made._member_map_[alias] = member
-        type.__setattr__(made, alias, member)
-    return made

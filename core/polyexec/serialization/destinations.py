@@ -18,7 +18,7 @@ from polyexec._current import here
 from polyexec.serialization.uses import SIMPLE, UsesTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["MAINS", "Destination", "Inheritance", "bound_for"]
 
@@ -32,7 +32,7 @@ _HARMLESS: Final = frozenset({"array", "builtins", "functools", "socket"})
 
 
 #: How many objects of a list are looked at for their classes.
-_MOST_LOOKED_AT: Final = 100
+_MOST_LOOKED_AT: Final = 1000
 
 
 class Inheritance:
@@ -44,33 +44,52 @@ class Inheritance:
     def __init__(self) -> None:
         self._weakly: dict[str, weakref.ref[Any]] = {}
         self._values: dict[str, Any] = {}
-        #: Its classes with their attributes.
-        self.classes: dict[Any, dict[str, Any]] = {}
+        #: Its classes with their attributes, by identity.
+        self._classes: dict[int, tuple[Any, dict[str, Any]]] = {}
+        #: What was sent of each that was changed, which is to be told if it is as it was again.
+        self.changed: dict[int, set[str]] = {}
         for name, value in list(_main().items()):
             if type(value) not in SIMPLE and type(value).__weakrefoffset__:
                 self._weakly[name] = weakref.ref(value)
             else:
                 self._values[name] = value
-            self._inherit(value if isinstance(value, type) else type(value))
-            if isinstance(value, list | tuple | dict):
-                self._inherit_all(value)
-        if self.classes:
+            self._inherit(value)
+            self._inherit_all(value)
+        if self._classes:
             from polyexec.serialization.classes import track
 
-            track(self.classes)
+            track([kind for kind, _ in self._classes.values()])
 
-    def _inherit(self, kind: type) -> None:
-        if kind.__module__ in MAINS and kind not in self.classes:
-            self.classes[kind] = attributes = dict(vars(kind))
-            for value in attributes.values():
-                if isinstance(value, type):
-                    self._inherit(value)
+    def _inherit(self, value: Any) -> None:
+        """Inherit the class *value*, or that of *value*."""
+        kind: Any = value if issubclass(type(value), type) else type(value)
+        if kind.__module__ not in MAINS or id(kind) in self._classes or not _has_hash(kind):
+            return
+        from polyexec.serialization.inherited import attributes_of
 
-    def _inherit_all(self, values: Collection[Any]) -> None:
+        attributes = attributes_of(kind)
+        self._classes[id(kind)] = kind, attributes
+        self._inherit(type(kind))
+        for attribute in attributes.values():
+            if issubclass(type(attribute), type):
+                self._inherit(attribute)
+            self._inherit_all(attribute)
+
+    def _inherit_all(self, value: Any) -> None:
         """Inherit the classes in a registry, or of the objects in a list."""
-        found = values.values() if isinstance(values, dict) else values
-        for value in list(itertools.islice(found, _MOST_LOOKED_AT)):
-            self._inherit(value if isinstance(value, type) else type(value))
+        if type(value) is dict:
+            found = list(itertools.islice(value.values(), _MOST_LOOKED_AT))
+        elif type(value) in (list, tuple):
+            found = list(value[:_MOST_LOOKED_AT])
+        else:
+            return
+        for one in found:
+            self._inherit(one)
+
+    def snapshot(self, kind: Any) -> dict[str, Any] | None:
+        """Return the attributes that the class *kind* had, None if it was not inherited."""
+        known = self._classes.get(id(kind))
+        return None if known is None else known[1]
 
     def has(self, name: str, value: Any) -> bool:
         """Return whether the global *name* is *value* there, too."""
@@ -78,6 +97,14 @@ class Inheritance:
         if known is not None:
             return value is not None and value is known()
         return value is self._values.get(name, self)
+
+
+def _has_hash(kind: Any) -> bool:
+    try:
+        hash(kind)
+    except Exception:  # noqa: BLE001 - the user's metaclass
+        return False
+    return True
 
 
 def _main() -> dict[str, Any]:
@@ -98,6 +125,9 @@ class Destination:
         self.uses = UsesTable()
         #: The definitions of classes that were sent there.
         self.classes: dict[tuple[int, bool], Any] = {}
+        self.class_bytes = 0
+        #: How often one was sent that was changed.
+        self.changes = 0
         self._count = 0
         self._matters = False
 

@@ -31,8 +31,6 @@ stamps: dict[str, dict[str, bytes]] = {}
 
 #: The attributes of classes that this process has from the one that it was forked from.
 inherited: dict[str, dict[str, Any]] = {}
-#: Whether what is being unpickled came from the process that started this one.
-reading = False
 
 
 def inherit_classes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,18 +17,50 @@ if TYPE_CHECKING:
     from polyexec.serialization.destinations import Inheritance
     from polyexec.serialization.uses import Uses
 
-__all__ = ["Comparison", "functions_of", "is_as"]
+__all__ = [
+    "NOTES",
+    "Comparison",
+    "attributes_of",
+    "functions_of",
+    "is_as",
+    "names_in",
+    "related_to",
+]
 
 _MISSING: Final = object()
+#: What Python keeps in a class once somebody asked for it.
+NOTES: Final = frozenset({"__slotnames__", "__annotations_cache__", "__annotate_func__"})
 _CACHED: Final = type(functools.lru_cache(len))
+
+
+def attributes_of(kind: Any) -> dict[str, Any]:
+    """Return the attributes of the class *kind*, but for what Python notes there as it goes."""
+    return {name: value for name, value in vars(kind).items() if name not in NOTES}
 
 
 def is_as(kind: Any, snapshot: Mapping[str, Any]) -> bool:
     """Return whether the class *kind* has the attributes that it had."""
     current = vars(kind)
-    return len(current) == len(snapshot) and all(
+    return len(current) - len(NOTES & current.keys()) == len(snapshot) and all(
         current.get(name, _MISSING) is value for name, value in snapshot.items()
     )
+
+
+def related_to(kind: Any) -> list[Any]:
+    """Return the classes of the main module that *kind* is made of, or holds."""
+    found = [*kind.__bases__, type(kind), *vars(kind).values()]
+    return [one for one in found if isinstance(one, type) and one.__module__ in MAINS]
+
+
+def names_in(code: types.CodeType) -> dict[str, None]:
+    """Return the globals that *code* looks up, those of the bodies of classes in it included."""
+    names = dict.fromkeys(machinery._extract_code_globals(code))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            if not constant.co_flags & inspect.CO_OPTIMIZED:
+                names.update(dict.fromkeys(constant.co_names))
+            names.update(names_in(constant))
+    return names
 
 
 def functions_of(value: Any) -> Iterator[types.FunctionType]:
@@ -62,47 +95,58 @@ class Comparison:
         self._inheritance = inheritance
         self._uses = uses
         self._seen: set[int] = set()
+        #: What is to be looked at yet: a graph may be too deep for recursion.
+        self._left: list[Any] = []
         self.names: dict[str, None] = {}
 
     def has_class(self, kind: Any) -> bool:
         """Return whether *kind* is as it was, with all that its methods use."""
-        if id(kind) in self._seen:
-            return True
-        self._seen.add(id(kind))
-        snapshot = self._inheritance.classes.get(kind)
-        if snapshot is None or not is_as(kind, snapshot):
-            return False
-        if self._uses is not None:
-            self._uses.include(_Unchanged(kind, snapshot))
-        mine = [base for base in kind.__bases__ if base.__module__ in MAINS]
-        return all(map(self.has_class, mine)) and all(
-            self.finds_the_same(function)
-            for value in snapshot.values()
-            for function in functions_of(value)
-        )
+        self._left.append(kind)
+        return self._compare()
 
     def finds_the_same(self, function: types.FunctionType) -> bool:
         """Return whether *function*'s globals, and what it calls of them, are as they were."""
-        if id(function) in self._seen or function.__module__ not in MAINS:
-            return True
-        self._seen.add(id(function))
-        names = machinery._extract_code_globals(function.__code__)
+        self._left.append(function)
+        return self._compare()
+
+    def _compare(self) -> bool:
+        while self._left:
+            one = self._left.pop()
+            if id(one) in self._seen or one.__module__ not in MAINS:
+                continue
+            self._seen.add(id(one))
+            is_same = self._look_at(one) if isinstance(one, type) else self._look_into(one)
+            if not is_same:
+                self._left.clear()
+                return False
+        return True
+
+    def _look_at(self, kind: Any) -> bool:
+        snapshot = self._inheritance.snapshot(kind)
+        if snapshot is None or id(kind) in self._inheritance.changed or not is_as(kind, snapshot):
+            return False
+        if self._uses is not None:
+            self._uses.include(_Unchanged(kind, snapshot))
+        self._left += related_to(kind)
+        for value in snapshot.values():
+            self._left += functions_of(value)
+        return True
+
+    def _look_into(self, function: types.FunctionType) -> bool:
+        names = names_in(function.__code__)
         if self._uses is not None:
             self._uses.add(function, names)
         namespace = function.__globals__
         for name in names:
             if name in namespace:
+                value = namespace[name]
                 self.names[name] = None
-                if not self._has(name, namespace[name]):
+                if not self._inheritance.has(name, value):
                     return False
+                if isinstance(value, type):
+                    self._left.append(value)
+                self._left += functions_of(value)
         return True
-
-    def _has(self, name: str, value: Any) -> bool:
-        if not self._inheritance.has(name, value):
-            return False
-        if isinstance(value, type):
-            return value.__module__ not in MAINS or self.has_class(value)
-        return all(map(self.finds_the_same, functions_of(value)))
 
 
 class _Unchanged:

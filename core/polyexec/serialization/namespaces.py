@@ -30,7 +30,7 @@ from polyexec.serialization.classes import is_by_value, reduce_class
 from polyexec.serialization.deliveries import as_inherited, deliver
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, home_of
-from polyexec.serialization.inherited import Comparison, functions_of
+from polyexec.serialization.inherited import Comparison, functions_of, names_in
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.typenames import REDUCERS
 from polyexec.serialization.variables import reduce_variable
@@ -159,7 +159,10 @@ def _reduces_itself(kind: Any) -> bool:
 def _reduce_to_name(obj: Any) -> Any:
     """Reduce *obj*, an object that may be one of the main module's, with what makes another."""
     reduced = obj.__reduce_ex__(5)
-    if not isinstance(reduced, str):
+    if not isinstance(reduced, str) or "." in reduced:
+        return reduced
+    inheritance = _inheritance()
+    if inheritance is not None and inheritance.has(reduced, obj):
         return reduced
     return _find_or_make, (reduced, type(obj), getattr(obj, "__dict__", {}))
 
@@ -168,7 +171,7 @@ def _find_or_make(name: str, kind: Any, state: dict[str, Any]) -> Any:
     home = home_of("__main__")
     assert home is not None
     if name not in home:
-        home[name] = made = kind.__new__(kind)
+        home[name] = made = object.__new__(kind)
         homes.delivered.get("__main__", {})[name] = made
         if state:
             vars(made).update(state)
@@ -229,7 +232,7 @@ class ByValuePickler(_Pickler):
                 return reduce_class(self, obj)
             if obj.__module__ in MAINS:
                 return machinery._dynamic_class_reduce(obj)
-        elif kind.__module__ in MAINS and _reduces_itself(kind):
+        elif kind.__module__ in MAINS and _reduces_itself(kind) and kind not in self.dispatch_table:
             return _reduce_to_name(obj)
         return super().reducer_override(obj)
 
@@ -249,30 +252,30 @@ class ByValuePickler(_Pickler):
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         module = func.__module__
         inheritance = _inheritance() if module in MAINS else None
-        if inheritance is not None and inheritance.has(func.__qualname__, func):
-            same = Comparison(inheritance, here.uses)
-            if all(map(same.finds_the_same, functions_of(func))):
-                return _inherited_function, (module, func.__qualname__, tuple(same.names))
+        names = None if inheritance is None else _names_if_inherited(inheritance, func)
+        if names is not None:
+            return _inherited_function, (module, func.__qualname__, names)
         if here.uses is not None:
             # First, for who is late to rebind one has it sent again.
-            here.uses.add(func, machinery._extract_code_globals(func.__code__))
+            here.uses.add(func, names_in(func.__code__))
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
+        namespace = func.__globals__
         used = slots["__globals__"]
-        self._refer_to_globals(func.__globals__, slots, used)
-        names = slots["__globals__"] = dict(self._sent(used, inheritance))
+        for name in names_in(func.__code__):
+            if name in namespace:  # those of the bodies of classes are not among them
+                used.setdefault(name, namespace[name])
+        self._refer_to_globals(namespace, slots, used)
+        sent = slots["__globals__"] = dict(self._sent(used, inheritance))
         if inheritance is not None:
-            rest = [
-                name for name in used if name not in names and inheritance.has(name, used[name])
-            ]
-            if rest:
-                slots[_SAME] = rest
+            rest = (name for name in used if name not in sent)
+            slots[_SAME] = [name for name in rest if inheritance.has(name, used[name])]
         if self.lends:
             slots[_LENT] = True
         if self.stamps:
-            slots[_STAMPS] = self.stamped(names)
+            slots[_STAMPS] = self.stamped(sent)
         return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
 
     def _refer_to_globals(
@@ -327,6 +330,17 @@ class ByValuePickler(_Pickler):
             except Exception as error:  # noqa: BLE001 - the user's reducers
                 self._verdicts[key] = f"{type(error).__name__}: {error}"
         return self._verdicts[key]
+
+
+def _names_if_inherited(
+    inheritance: Inheritance, func: types.FunctionType
+) -> tuple[str, ...] | None:
+    """Return the globals that *func* finds where it was inherited, None if it must be sent."""
+    if not inheritance.has(func.__qualname__, func):
+        return None
+    same = Comparison(inheritance, here.uses)
+    is_same = all(map(same.finds_the_same, functions_of(func)))
+    return tuple(same.names) if is_same else None
 
 
 def _inheritance() -> Inheritance | None:
@@ -439,3 +453,7 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
 
     _rebind(slots, found)
     machinery._function_setstate(function, state)
+    name = function.__qualname__
+    if module in homes.adopted and name.isidentifier() and name not in namespace:
+        # For pickles that know it by its name.
+        namespace[name] = homes.delivered[module][name] = function

@@ -52,6 +52,11 @@ class Uses:
         """Have *part* hold as well."""
         self._parts[id(part)] = part
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether any was included."""
+        return bool(self._parts)
+
     def __bool__(self) -> bool:
         return bool(self._functions or self._parts)
 
