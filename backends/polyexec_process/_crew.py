@@ -74,13 +74,17 @@ class Crew:
         """Return *task* as a job."""
         fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
         recent = self._recent.get(id(fn))
-        if recent is None or recent[0]() is not fn or (recent[3] and not hold(recent[3])):
+        if (
+            recent is None
+            or recent[0]() is not fn
+            or (recent[3] is not None and not hold(recent[3]))
+        ):
             recent = self._recall(fn)
         if self._propagation is not None:
             fn = self._propagation.bearer(fn)
             args = (self._propagation.values(copy_context()), *args)
         if recent is not None:
-            kind, payload = recent[1:3]
+            _, kind, payload, _ = recent
             if args or kwargs:
                 payload = (payload[0], *self.packer.arguments(args, kwargs, _how(options)))
         else:
