@@ -200,10 +200,9 @@ def _own(pickler: ByValuePickler, kind: Any) -> _Own:
 
 
 def _keep(destination: Destination, key: tuple[int, bool], own: _Own) -> None:
-    table = destination.classes
-    table.pop(key, None)
+    table, gone = destination.classes, destination.classes.pop(key, None)
     table[key] = own
-    destination.class_bytes += own.size
+    destination.class_bytes += own.size - (0 if gone is None else gone.size)
     while len(table) > _MOST_KEPT or (destination.class_bytes > _MOST_BYTES and len(table) > 1):
         gone = table.pop(next(iter(table)), None)
         destination.class_bytes -= 0 if gone is None else gone.size
