@@ -9,6 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
+from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, inherit_classes
 from polyexec_process import _carry
 
@@ -53,9 +54,11 @@ class Birth(NamedTuple):
             inherit_classes()
         else:
             # Pickles that know no better than names find what came here.
-            sys.modules["__main__"] = types.ModuleType("__main__")
+            sys.modules.update(dict.fromkeys(MAINS, types.ModuleType("__main__")))
             sys.modules["__polyexec_worker__"] = main
-        adopt("__main__", vars(sys.modules["__main__"]))
+        for name in MAINS:
+            if name in sys.modules:
+                adopt(name, vars(sys.modules[name]))
         if self.argv:
             sys.argv = list(self.argv)
         if self.directory is not None:

@@ -464,6 +464,34 @@ if __name__ == "__main__":
         shown(executor, Scale().of, 1)
 """
 
+CHILD = """
+factor = 1
+
+class Counter:
+    count = 0
+
+    def next(self):
+        Counter.count += 1
+        return Counter.count * factor
+
+def scaled():
+    return factor
+
+def work():
+    global factor
+    with main()(1) as executor:
+        print(executor.submit(scaled).result(), executor.submit(Counter().next).result(), end=" ")
+        factor = 10
+        print(executor.submit(scaled).result(), executor.submit(Counter().next).result(), end=" ")
+        print(type(executor.submit(Counter).result()) is Counter, flush=True)
+
+if __name__ == "__main__":
+    for outer in ("fork", "spawn", "forkserver"):
+        process = polyexec.get_context(outer).Process(target=work)
+        process.start()
+        process.join()
+"""
+
 
 def lines(program: Runner, source: str) -> list[str]:
     """Return what a program prints that may use what `HEAD` defines."""
@@ -550,3 +578,7 @@ def test_a_class_is_as_it_was_when_who_uses_it_was_submitted(program: Runner) ->
         "patched",
         "patched",
     ]
+
+
+def test_a_child_of_the_program_sends_what_the_program_would(program: Runner) -> None:
+    assert lines(program, CHILD) == ["1 1 10 20 True"] * 3

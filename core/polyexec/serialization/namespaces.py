@@ -284,7 +284,10 @@ class ByValuePickler(_Pickler):
         """Have a function's *slots* refer to globals by name; those are *used* then, too."""
         for hint in (slots.get("__annotations__") or {}).values():
             names = _NAME.findall(hint) if isinstance(hint, str) else ()
-            used.update((name, namespace[name]) for name in names if name in namespace)
+            for name in names:
+                # No module is imported for a hint's sake.
+                if not isinstance(namespace.get(name, types), types.ModuleType):
+                    used[name] = namespace[name]
         known: dict[int, str] = {}
 
         def referred(value: Any) -> Any:
