@@ -122,12 +122,12 @@ class Destination:
         #: What they inherited, if they were forked from this one.
         self.inheritance: Inheritance | None = None
         #: What functions used that were sent there.
-        self.uses = UsesTable()
+        self.uses: UsesTable = UsesTable()
         #: The definitions of classes that were sent there.
         self.classes: dict[tuple[int, bool], Any] = {}
-        self.class_bytes = 0
+        self.class_bytes: int = 0
         #: How often one was sent that was changed.
-        self.changes = 0
+        self.changes: int = 0
         self._count = 0
         self._matters = False
 
