@@ -102,18 +102,22 @@ def _restore_packed(packed: PackedItems, single: bool) -> Items:  # noqa: FBT001
     return Items(items, single=single, errors=errors)
 
 
-class Chunk(Wrapper):
-    """A callable that applies *fn* to each of some items; one that fails stops no other.
-
-    It is one for all chunks of a map, so that *fn* need not be pickled with each.
-    """
+class _Named(Wrapper):
+    """Goes by the name of *fn*, in messages."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         super().__init__(fn)
         self.__qualname__ = name_of(fn)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Chunk, (self.fn,))
+        return (type(self), (self.fn,))
+
+
+class Chunk(_Named):
+    """A callable that applies *fn* to each of some items; one that fails stops no other.
+
+    It is one for all chunks of a map, so that *fn* need not be pickled with each.
+    """
 
     def __call__(self, items: Items) -> ChunkOutcome:
         begin = time.perf_counter()
@@ -146,15 +150,8 @@ class Chunk(Wrapper):
                 append(fn(*item))
 
 
-class Single(Wrapper):
+class Single(_Named):
     """Calls *fn*, all along a map as it was when that began."""
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        super().__init__(fn)
-        self.__qualname__ = name_of(fn)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Single, (self.fn,))
 
     def __call__(self, *args: Any) -> Any:
         return self.fn(*args)

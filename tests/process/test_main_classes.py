@@ -525,7 +525,7 @@ def test_classes_of_all_kinds_travel(program: Runner) -> None:
     assert lines(program, KINDS) == [
         "('csv', 3)",
         "(1, 2)",
-        lines_of_refusal(),
+        refusal(),
         "(True, 2)",
         "(<Permission.ALL: 3>, <Permission.ALL: 3>, True, 'none')",
         "True",
@@ -537,7 +537,7 @@ def test_classes_of_all_kinds_travel(program: Runner) -> None:
     ]
 
 
-def lines_of_refusal() -> str:
+def refusal() -> str:
     """Return the error of who sets what a class has no slot for."""
     text = "'Slotted' object has no attribute 'other'"
     if sys.version_info >= (3, 13):
@@ -557,9 +557,8 @@ def test_what_a_function_is_bound_to_and_has_as_a_global_is_one(program: Runner)
 
 
 @pytest.mark.parametrize("method", LOCAL)
-def test_pickles_in_workers_find_classes_by_name(program: Runner, method: str) -> None:
-    source = NAMES.replace("METHOD", repr(method)).replace("TIMEOUT", str(PATIENCE))
-    assert lines(program, source) == ["[0, 1]", "1", "True"]
+def test_pickles_in_workers_find_classes_by_name(program: Runner) -> None:
+    assert lines(program, NAMES.replace("TIMEOUT", str(PATIENCE))) == ["[0, 1]", "1", "True"]
 
 
 def test_forked_workers_use_locks_wherever_they_are(program: Runner) -> None:

@@ -248,6 +248,7 @@ if __name__ == "__main__":
         for factor in (1, 2, 1):
             maps.append(executor.map(lambda number: factor, range(2000)))
             maps.append(executor.map(indirect, [1] * 2000))
+            maps.append(executor.map(indirect, [1] * 500, chunksize=1))
         factor = 0
         print([set(results) for results in maps])
         for replacement in (kept, ["second"], kept):
@@ -274,7 +275,7 @@ def test_a_function_finds_its_globals_as_they_were_bound_when_it_was_submitted(
     assert (done.stdout.splitlines(), done.stderr) == (
         [
             str([ten for ten in tens for _ in range(3)]),
-            str([{factor} for factor in (1, 1, 2, 2, 1, 1)]),
+            str([{factor} for factor in (1, 1, 1, 2, 2, 2, 1, 1, 1)]),
             """first second first NameError("name 'defined_later' is not defined")""",
             "defined",
             "None",

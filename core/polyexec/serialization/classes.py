@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from polyexec.serialization.destinations import Destination
     from polyexec.serialization.namespaces import ByValuePickler
 
-__all__ = ["bundle", "is_by_value", "learn", "reduce_class", "track"]
+__all__ = ["is_by_value", "learn", "reduce_class", "track"]
 
 #: A class's version, what makes it, and its state, pickled each.
 Entry: TypeAlias = "tuple[bytes, bytes, bytes]"
@@ -90,13 +90,13 @@ def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
         here.needs.append(kind)
         return known
     if here.definitions is None:
-        entries = tuple(bundle(pickler, kind).items())
+        entries = tuple(_bundle(pickler, kind).items())
         if not entries:
             names = _own(pickler, kind).names
             return _inherited, (identity, kind.__qualname__, kind.__module__, names)
         return _defined, (identity, entries)
     if identity not in here.definitions:
-        here.definitions.update(bundle(pickler, kind))
+        here.definitions.update(_bundle(pickler, kind))
     return known
 
 
@@ -106,7 +106,7 @@ def track(kinds: Iterable[Any]) -> None:
         machinery._get_or_create_tracker_id(kind)
 
 
-def bundle(pickler: ByValuePickler, kind: Any) -> dict[str, Entry]:
+def _bundle(pickler: ByValuePickler, kind: Any) -> dict[str, Entry]:
     """Return the definitions of *kind* and all classes that it needs, those that must be sent."""
     found: dict[str, Entry] = {}
     seen: set[int] = set()

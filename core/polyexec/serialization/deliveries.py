@@ -20,8 +20,8 @@ def deliver(
     stamps: dict[str, bytes],
     *,
     lends: bool,
-) -> dict[str, Any]:
-    """Return those of the globals *brought* that are to be set in *namespace*, and note them."""
+) -> None:
+    """Set those of the globals *brought* in *namespace* that are to be set, and note them."""
     delivered = homes.delivered.get(module, {})
     known = homes.stamps.setdefault(module, {})
     lent = homes.lent.setdefault(module, set())
@@ -37,6 +37,7 @@ def deliver(
         )
     }
     replaced = [name for name in fresh if name in namespace and namespace[name] is not fresh[name]]
+    namespace.update(fresh)
     delivered.update(fresh)
     if lends:
         lent.update(fresh)
@@ -47,11 +48,10 @@ def deliver(
         if name in stamps:
             known[name] = stamps[name]
     views.note(module, brought, replaced)
-    return fresh
 
 
 def as_inherited(module: str, names: Iterable[str]) -> None:
     """Have the globals *names* of *module* as this process has inherited them."""
     born, namespace = homes.born[module], homes.adopted[module]
     brought = {name: born[name] for name in names if name in born}
-    namespace.update(deliver(module, namespace, brought, {}, lends=False))
+    deliver(module, namespace, brought, {}, lends=False)

@@ -2,9 +2,9 @@
 
 A process that was forked from this one has what the main module held by then. Globals that are the
 same still need not go there, nor could all of them: so what a worker has made of them stays, and
-locks work. What is called goes by value all the same, as it is now, and classes stay the same ones
-by a mark that cloudpickle knows them by. And a process of this machine can be handed connections
-and sockets, as multiprocessing does.
+locks work. Nor need functions and classes, if all that they use is the same; classes are known
+again by a number. And a process of this machine can be handed connections and sockets, as
+multiprocessing does.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ MAINS: Final = ("__main__", "__mp_main__")
 
 #: Where types come from that plain pickle does right, or refuses, whatever is registered for them.
 _HARMLESS: Final = frozenset({"array", "builtins", "functools", "socket"})
-
-
 #: How many objects of a list are looked at for their classes.
 _MOST_LOOKED_AT: Final = 1000
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from polyexec.serialization.uses import UsesRef
     from polyexec.sharing import Shared
 
-__all__ = ["EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
+__all__ = ["CACHED", "EncodedFunction", "FunctionTable", "Wrapper", "is_constant"]
 
 
-_CACHED: Final = type(functools.lru_cache(len))
+#: What `functools.lru_cache` makes.
+CACHED: Final = type(functools.lru_cache(len))
 #: What is not longer than this, in bytes, is its own digest.
 _OWN_DIGEST = 128
 #: A function that is larger, in bytes, is sent with every task, in ways for large data.
@@ -131,4 +132,4 @@ def is_constant(fn: Callable[..., Any]) -> bool:
         return fn.is_light and is_constant(fn.fn)
     if isinstance(fn, types.BuiltinFunctionType):
         return fn.__self__ is None or isinstance(fn.__self__, types.ModuleType)
-    return isinstance(fn, types.FunctionType | type | _CACHED)
+    return isinstance(fn, types.FunctionType | type | CACHED)

@@ -27,8 +27,6 @@ delivered: dict[str, dict[str, Any]] = {}
 lent: dict[str, set[str]] = {}
 #: By what those that can change are known again, as far as they are.
 stamps: dict[str, dict[str, bytes]] = {}
-
-
 #: The attributes of classes that this process has from the one that it was forked from.
 inherited: dict[str, dict[str, Any]] = {}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloudpickle import cloudpickle as machinery
 
 from polyexec.serialization.destinations import MAINS
+from polyexec.serialization.functions import CACHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +31,6 @@ __all__ = [
 _MISSING: Final = object()
 #: What Python keeps in a class once somebody asked for it.
 NOTES: Final = frozenset({"__slotnames__", "__annotations_cache__", "__annotate_func__"})
-_CACHED: Final = type(functools.lru_cache(len))
 
 
 def attributes_of(kind: Any) -> dict[str, Any]:
@@ -55,12 +55,17 @@ def related_to(kind: Any) -> list[Any]:
 def names_in(code: types.CodeType) -> dict[str, None]:
     """Return the globals that *code* looks up, those of the bodies of classes in it included."""
     names = dict.fromkeys(machinery._extract_code_globals(code))
+    for body in _bodies(code):
+        names.update(dict.fromkeys(body.co_names))
+    return names
+
+
+def _bodies(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             if not constant.co_flags & inspect.CO_OPTIMIZED:
-                names.update(dict.fromkeys(constant.co_names))
-            names.update(names_in(constant))
-    return names
+                yield constant
+            yield from _bodies(constant)
 
 
 def functions_of(value: Any) -> Iterator[types.FunctionType]:
@@ -81,7 +86,7 @@ def functions_of(value: Any) -> Iterator[types.FunctionType]:
             yield from functions_of(part)
     elif isinstance(value, functools.cached_property | functools.partialmethod | functools.partial):
         yield from functions_of(value.func)
-    elif isinstance(value, _CACHED):
+    elif isinstance(value, CACHED):
         yield from functions_of(value.__wrapped__)
 
 

@@ -29,10 +29,12 @@ from polyexec.serialization import homes
 from polyexec.serialization.classes import is_by_value, reduce_class
 from polyexec.serialization.deliveries import as_inherited, deliver
 from polyexec.serialization.destinations import MAINS
+from polyexec.serialization.functions import CACHED
 from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.inherited import Comparison, functions_of, names_in
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.typenames import REDUCERS
+from polyexec.serialization.uses import SIMPLE
 from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
@@ -46,14 +48,14 @@ __all__ = ["ByValuePickler", "dumps_by_value"]
 #: How many bytes a global may take, pickled, to be known again when it is delivered once more.
 _MOST: Final = 1 << 22
 #: Globals that nobody can change, or that are not to be compared.
-_UNSTAMPED: Final = (
-    *(bool, int, float, complex, str, bytes, type(None)),
+_UNSTAMPED: Final[tuple[type, ...]] = (
+    *SIMPLE,
     *(type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
 )
 #: What is called, and may be another for what it uses though it is the same object.
 _CALLED: Final = (
     *(type, types.FunctionType, types.MethodType, functools.partial),
-    type(functools.lru_cache(len)),
+    CACHED,
 )
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 #: Parts of a function's state, among the names of others.
@@ -133,7 +135,7 @@ _known_types: Any = cloudpickle.Pickler.dispatch_table
 _our_types: dict[type, Callable[[Any], Any]] = {
     ContextVar: reduce_variable,
     types.CodeType: _reduce_code,
-    type(functools.lru_cache(len)): _reduce_cache,
+    CACHED: _reduce_cache,
     weakref.WeakKeyDictionary: _reduce_weak_keys,
     functools.cached_property: _reduce_cached_property,
     **REDUCERS,
@@ -252,19 +254,20 @@ class ByValuePickler(_Pickler):
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         module = func.__module__
         inheritance = _inheritance() if module in MAINS else None
-        names = None if inheritance is None else _names_if_inherited(inheritance, func)
-        if names is not None:
-            return _inherited_function, (module, func.__qualname__, names)
+        found = None if inheritance is None else _names_if_inherited(inheritance, func)
+        if found is not None:
+            return _inherited_function, (module, func.__qualname__, found)
+        names = names_in(func.__code__)
         if here.uses is not None:
             # First, for who is late to rebind one has it sent again.
-            here.uses.add(func, names_in(func.__code__))
+            here.uses.add(func, names)
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
         slots = reduced[2][1]
         namespace = func.__globals__
         used = slots["__globals__"]
-        for name in names_in(func.__code__):
+        for name in names:
             if name in namespace:  # those of the bodies of classes are not among them
                 used.setdefault(name, namespace[name])
         self._refer_to_globals(namespace, slots, used)
@@ -445,8 +448,8 @@ def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> N
     brought.update((name, born[name]) for name in slots.pop(_SAME, ()) if name in born)
     stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
     lends = slots.pop(_LENT, False)
-    slots["__globals__"] = deliver(module, namespace, brought, stamps, lends=lends)
-    namespace.update(slots["__globals__"])
+    slots["__globals__"] = {}  # they are set as they are delivered
+    deliver(module, namespace, brought, stamps, lends=lends)
 
     def found(value: Any) -> Any:
         if type(value) is not _Global:

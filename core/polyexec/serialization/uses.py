@@ -19,7 +19,7 @@ UsesRef: TypeAlias = "weakref.ref[Uses]"
 
 _MISSING: Final = object()
 #: Types of what can be kept, for it leads to nothing else.
-SIMPLE: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
+SIMPLE: Final[frozenset[type]] = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 class Part(Protocol):
@@ -107,9 +107,10 @@ class UsesTable:
             data = dump(fn)
         finally:
             here.uses = outer
-        if not uses:
-            return data, None
         key, known = id(fn), self._known
+        if not uses:
+            known.pop(key, None)
+            return data, None
         known[key] = weakref.ref(fn, lambda _: known.pop(key, None)), uses
         return data, weakref.ref(uses)
 
