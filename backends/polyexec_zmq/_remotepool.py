@@ -52,6 +52,8 @@ class RemotePool:
         self.lock: Condition = Condition()
         self._number: int | None = None
         self._ready = ReadyJobs()
+        #: Jobs of who was in the midst of a change, and only left word.
+        self._incoming: deque[Job] = deque()
         self._jobs: dict[int, Sent] = {}
         self._bytes = 0
         self._letters: deque[list[Any]] = deque()
@@ -71,6 +73,11 @@ class RemotePool:
 
     def submit(self, job: Job) -> None:
         """Take on *job*; any thread may call."""
+        if self.lock.is_held:
+            self._delivery.submitted(job)
+            self._incoming.append(job)
+            self._hub.line.wake()
+            return
         with Uninterrupted(), self.lock:
             if self._closing:
                 job.state = ENDED
@@ -85,9 +92,10 @@ class RemotePool:
 
     def want_worker(self) -> None:
         """Have the workers started."""
-        with Uninterrupted(), self.lock:
-            self._open()
-        self._hub.line.wake()
+        if not self.lock.is_held:  # else a job that comes later does
+            with Uninterrupted(), self.lock:
+                self._open()
+            self._hub.line.wake()
 
     start_workers = want_worker
 
@@ -106,7 +114,10 @@ class RemotePool:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
+        if self.lock.is_held:
+            return False  # it may be on its way, and to ask is to let go of the lock
         with Uninterrupted(), self.lock:
+            self._take_in()
             if job in self._under_way:
                 return False
             if self._withdrawn_here(job):
@@ -129,7 +140,10 @@ class RemotePool:
 
         As many as there are workers are under way, as in a local pool, wherever they are by now.
         """
+        if self.lock.is_held:
+            return  # as above
         with Uninterrupted(), self.lock:
+            self._take_in()
             sent = list(self._jobs.items())
             workers: int = self._spec["expected"]
             self._under_way = {each.job for _, each in sent[:workers]}
@@ -167,12 +181,15 @@ class RemotePool:
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
+        is_midst = self.lock.is_held
         with Uninterrupted(), self.lock:
             number = job.place
             if number not in self._jobs or self._hub.line.is_current:
                 return False
-            self._killing.add(number)
             self._send(wire.KILL, wire.pack_numbers([number]))
+            if is_midst:
+                return False  # its end is told as that of any other
+            self._killing.add(number)
             try:
                 self.lock.wait_for(lambda: number not in self._jobs or self.closed)
             finally:
@@ -190,6 +207,7 @@ class RemotePool:
         self._close(signum)
 
     def _close(self, signum: int) -> None:
+        is_midst = self.lock.is_held
         with Uninterrupted(), self.lock:
             if self._closing is None or (signum and not self._closing):
                 self._closing = signum
@@ -198,11 +216,18 @@ class RemotePool:
                     self.lock.notify_all()
                 else:
                     self._send(wire.CLOSE, wire.COUNT.pack(signum))
-            waiting = self._take_waiting() if signum else []
+            waiting = self._take_waiting() if signum and not is_midst else []
         for job in waiting:
             self._crew.stopped(job)
 
+    def _take_in(self) -> None:
+        """Take on the jobs of who only left word; called with the lock held."""
+        while self._incoming:
+            self._ready.append(self._incoming.popleft())
+
     def _take_waiting(self) -> list[Job]:
+        """Take away, as ended, all that has not left; called with the lock held."""
+        self._take_in()
         waiting = []
         while (job := self._ready.first()) is not None:
             self._ready.take()
@@ -265,6 +290,11 @@ class RemotePool:
     def flush(self) -> float | None:
         """Send what there is; return how many seconds may pass until the next time, None: any."""
         wait = self._delivery.in_order.look()
+        with self.lock:
+            self._take_in()
+            stopped = self._take_waiting() if self._closing else []
+        for job in stopped:
+            self._crew.stopped(job)
         if not self._hub.line.up:
             return wait
         send, executor = self._hub.line.send, self._number or 0
@@ -425,6 +455,7 @@ class RemotePool:
         with self.lock:
             self.closed = True
             left = [sent.job for number in list(self._jobs) if (sent := self._forget(number))]
+            left += self._take_waiting()
             self.lock.notify_all()
         self._delivery.stopped(left)
         self._hub.remove(self._number or 0)

@@ -185,6 +185,8 @@ def test_ctrl_c_in_asyncio_ends_the_program_at_once() -> None:
             print("ready", flush=True)
             time.sleep(60)
         async def main():
+            # asyncio.run() alone misses a signal that comes as the loop is about to wait.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, int)
             with ctx.Executor(1) as executor:
                 await executor.submit(task)
         asyncio.run(main())

@@ -386,14 +386,15 @@ def test_what_is_submitted_while_the_same_thread_starts_workers_starts_no_others
     executor.shutdown()
 
 
-@pytest.mark.parametrize("method", LOCAL)
+@pytest.mark.parametrize("method", [*LOCAL, "zmq"])
 def test_what_interrupts_the_holder_of_the_lock_waits_for_nothing(
-    context: Context, gate: Path
+    method: str, context: Context, gate: Path
 ) -> None:
     executor: Any = context.Executor(1)
+    pool = executor._pool if method in LOCAL else executor._pool._first
     running, waiting = executor.submit(gate.read_bytes), executor.submit(int)
     await_that(running.running)
-    with executor._pool.lock:
+    with pool.lock:
         assert not waiting.cancel()
         assert not running.cancel(running=True)
         late = executor.submit(int)
