@@ -109,6 +109,14 @@ class Births:
         # What every worker needs, loaded once and inherited.
         from polyexec_process import _birth, _carry, _worker  # noqa: F401
 
+        if threading.active_count() > 1:
+            # What a worker may load later, for another thread may be about to: that leaves it half
+            # loaded in the child, and the lock of the import held by nobody.
+            import faulthandler  # noqa: F401
+            import hashlib  # noqa: F401
+
+            from polyexec import _chunk  # noqa: F401
+            from polyexec.serialization import namespaces  # noqa: F401
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             # What is in the buffers is the parent's to write.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections import ChainMap
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ class HeirPickler(ByValuePickler):
     """Pickles for a process that is to inherit."""
 
     lends = True
-    dispatch_table: Any = ChainMap(_registered, ByValuePickler.dispatch_table)  # noqa: RUF012 - as there
+    tables = (*ByValuePickler.tables, _registered)
 
 
 class ProcessPickler(HeirPickler):

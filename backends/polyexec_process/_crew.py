@@ -163,7 +163,8 @@ class Crew:
 
     def _arrived(self, job: Job, answer: Answer) -> None:
         task = released(job)
-        unread = Unread(task.name, answer)
+        destination = self._destination()
+        unread = Unread(task.name, answer, None if destination is None else destination.kinds)
         if not self._breaks:
             task.arrive(unread)
             return
@@ -293,11 +294,13 @@ def _how(options: TaskOptions) -> int:
 class Unread:
     """A result that nobody has asked for yet."""
 
-    __slots__ = ("_answer", "_name")
+    __slots__ = ("_answer", "_kinds", "_name")
 
-    def __init__(self, name: str, answer: Answer) -> None:
+    def __init__(self, name: str, answer: Answer, kinds: object) -> None:
         self._name = name
         self._answer = answer
+        #: The classes that it may refer to, though the executor is gone.
+        self._kinds = kinds
 
     def __call__(self) -> Any:
         """Return it, or raise UnpicklableError."""

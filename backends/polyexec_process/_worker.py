@@ -188,9 +188,7 @@ class Worker:
     def _learn(self, kind: int, body: memoryview) -> None:
         if kind == FUNCTION:
             (number,) = NUMBER.unpack_from(body)
-            here.reading = True
             self._functions.learn(number, body[NUMBER.size :])
-            here.reading = False
         elif kind == CLEAR:
             self._functions.clear()
         elif kind == RETURN:

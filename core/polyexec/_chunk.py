@@ -11,6 +11,7 @@ from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import Wrapper, is_constant
 from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
+from polyexec.serialization.payloads import reduced_once
 from polyexec.task import name_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class ChunkOutcome:
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
             return (ChunkOutcome, (self.values, {}, self.seconds))
+        return reduced_once(self, self._packed)
+
+    def _packed(self) -> tuple[Any, ...]:
         errors = {place: dumps_exception(error) for place, error in self.errors.items()}
         return (_restore_outcome, (pack_items(self.values), errors, self.seconds))
 
@@ -90,7 +94,10 @@ class Items:
         # Where there is one item, there is no other to be spared, and its buffers stay visible.
         if len(items) == 1 or are_plain(items if single else itertools.chain.from_iterable(items)):
             return (_restore_plain, (items, single))
-        return (_restore_packed, (pack_items(items), single))
+        return reduced_once(self, self._packed)
+
+    def _packed(self) -> tuple[Any, ...]:
+        return (_restore_packed, (pack_items(self.items), self.single))
 
 
 def _restore_plain(items: list[Any], single: bool) -> Items:  # noqa: FBT001 - as pickled

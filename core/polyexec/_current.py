@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec._feeder import Feeder
     from polyexec.executor import Executor
+    from polyexec.serialization.arrivals import Message
     from polyexec.serialization.destinations import Destination
     from polyexec.serialization.uses import Uses
+    from polyexec.serialization.views import Brought
     from polyexec.sharing import Shared
+
+
+class Collection(NamedTuple):
+    """What is noted apart as something is pickled."""
+
+    #: The globals that functions look up, if somebody asks.
+    uses: Uses | None = None
+    #: The classes that are needed for it, if they are not to go with it.
+    needs: list[Any] | None = None
+    #: Their definitions, if they go apart; None for one that need not be sent.
+    definitions: dict[str, Any] | None = None
 
 
 class _Here(threading.local):
@@ -23,18 +36,19 @@ class _Here(threading.local):
     feeding: Feeder | None = None
     #: How handles on shared objects are pickled.
     refer: Callable[[Shared[Any]], tuple[Any, ...] | None] | None = None
-    #: The globals that functions that are being unpickled bring, by module, if somebody asks.
-    brought: dict[str, set[str]] | None = None
-    #: Whether what is being unpickled came from the process that started this one.
-    reading: bool = False
-    #: The classes that are needed for what is being pickled, if they are not to go with it.
-    needs: list[Any] | None = None
-    #: Their definitions, if they go apart.
-    definitions: dict[str, Any] | None = None
-    #: The globals that functions look up that are being pickled, if somebody asks.
-    uses: Uses | None = None
     #: Where what is pickled goes, None if nothing is known of that.
     destination: Destination | None = None
+    #: What is noted of what is pickled.
+    collection: Collection = Collection()
+    #: Of what packs others as it is pickled, by identity, to what it was reduced before in the same
+    #: pickle, of which the second attempt is to take no longer than need be.
+    reduced: dict[int, tuple[Any, ...]] | None = None
+    #: Whether what is being unpickled came from the process that started this one.
+    reading: bool = False
+    #: The definitions of classes that came with what is being unpickled.
+    message: Message | None = None
+    #: What functions and classes that are being unpickled bring, if somebody asks.
+    brought: Brought | None = None
 
 
 here = _Here()

@@ -14,7 +14,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from polyexec._current import here
+from polyexec._current import Collection, here
 from polyexec.serialization.uses import SIMPLE, UsesTable
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ MAINS: Final = ("__main__", "__mp_main__")
 _HARMLESS: Final = frozenset({"array", "builtins", "functools", "socket"})
 #: How many objects of a list are looked at for their classes.
 _MOST_LOOKED_AT: Final = 1000
+_NOTHING: Final = Collection()
 
 
 class Inheritance:
@@ -54,7 +55,7 @@ class Inheritance:
             self._inherit(value)
             self._inherit_all(value)
         if self._classes:
-            from polyexec.serialization.classes import track
+            from polyexec.serialization.tracker import track
 
             track([kind for kind, _ in self._classes.values()])
 
@@ -124,8 +125,8 @@ class Destination:
         #: The definitions of classes that were sent there.
         self.classes: dict[tuple[int, bool], Any] = {}
         self.class_bytes: int = 0
-        #: How often one was sent that was changed.
-        self.changes: int = 0
+        #: Those classes, which what comes back from there may refer to.
+        self.kinds: dict[tuple[int, bool], Any] = {}
         self._count = 0
         self._matters = False
 
@@ -145,10 +146,13 @@ class Destination:
 
 
 def bound_for(destination: Destination, call: Callable[..., T], *args: Any) -> T:
-    """Return `call(*args)`, in which objects are pickled for *destination*."""
-    outer = here.destination
+    """Return `call(*args)`, in which objects are pickled for *destination*.
+
+    That may be within another pickle: by a reducer, a signal's handler, or the collector.
+    """
+    outer = here.destination, here.collection
     try:
-        here.destination = destination
+        here.destination, here.collection = destination, _NOTHING
         return call(*args)
     finally:
-        here.destination = outer
+        here.destination, here.collection = outer

@@ -84,7 +84,7 @@ class FunctionTable:
         kept = None
         if data is not None and len(data) <= MAX_FUNCTION:
             # A wrapper is the same for a whole map.
-            kept = EncodedFunction(digest(data) + _salt(used), data, None if is_wrapper else used)
+            kept = EncodedFunction(digest(data), data, None if is_wrapper else used)
         known_by = self._known
         self._known[key] = (weakref.ref(fn, lambda _: known_by.pop(key, None)), kept)
         return kept
@@ -104,17 +104,6 @@ class FunctionTable:
     def dumps(self, fn: Callable[..., Any]) -> bytes:
         """Return *fn* as the bytes that are sent once; for those who override it."""
         return dumps(fn)
-
-
-def _salt(used: UsesRef | None) -> bytes:
-    """Return what tells a function from an equal one, before a class that both use was changed.
-
-    Who has the other must be sent this one, for the class is as it was once more.
-    """
-    uses = None if used is None else used()
-    if uses is None or not uses.has_parts or here.destination is None:
-        return b""
-    return here.destination.changes.to_bytes(8, "little")
 
 
 def digest(data: bytes) -> bytes:

@@ -15,6 +15,7 @@ __all__ = [
     "inherited",
     "lent",
     "stamps",
+    "was_born",
 ]
 
 #: The namespaces of modules that functions came from by value, and that may not be loaded here.
@@ -37,6 +38,14 @@ def inherit_classes() -> None:
     if cloudpickle is not None:
         for identity, kind in list(cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.items()):
             inherited[identity] = dict(vars(kind))
+
+
+def was_born(kind: Any) -> bool:
+    """Return whether the class *kind* was found by its name as its module was adopted."""
+    found: Any = born.get(kind.__module__, {})
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, "__dict__", found).get(name, {})
+    return found is kind
 
 
 def adopt(module: str, namespace: dict[str, Any]) -> None:

@@ -35,7 +35,10 @@ NOTES: Final = frozenset({"__slotnames__", "__annotations_cache__", "__annotate_
 
 def attributes_of(kind: Any) -> dict[str, Any]:
     """Return the attributes of the class *kind*, but for what Python notes there as it goes."""
-    return {name: value for name, value in vars(kind).items() if name not in NOTES}
+    attributes: dict[str, Any] = vars(kind).copy()  # at once, for other threads may set some
+    for name in NOTES:
+        attributes.pop(name, None)
+    return attributes
 
 
 def is_as(kind: Any, snapshot: Mapping[str, Any]) -> bool:
@@ -93,7 +96,7 @@ def functions_of(value: Any) -> Iterator[types.FunctionType]:
 class Comparison:
     """Looks whether functions and classes were inherited, and find what they would have found.
 
-    What they find, as far as it looked, it notes in *uses*, and by name in `names`.
+    What they find, as far as it looked, it notes in *uses*; by name in `names`, and in `classes`.
     """
 
     def __init__(self, inheritance: Inheritance, uses: Uses | None) -> None:
@@ -103,6 +106,7 @@ class Comparison:
         #: What is to be looked at yet: a graph may be too deep for recursion.
         self._left: list[Any] = []
         self.names: dict[str, None] = {}
+        self.classes: list[Any] = []
 
     def has_class(self, kind: Any) -> bool:
         """Return whether *kind* is as it was, with all that its methods use."""
@@ -130,6 +134,7 @@ class Comparison:
         snapshot = self._inheritance.snapshot(kind)
         if snapshot is None or id(kind) in self._inheritance.changed or not is_as(kind, snapshot):
             return False
+        self.classes.append(kind)
         if self._uses is not None:
             self._uses.include(_Unchanged(kind, snapshot))
         self._left += related_to(kind)

@@ -7,11 +7,12 @@ memo, and would be lost as a whole. Plain values have neither problem and ride t
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec._current import here
+from polyexec._current import Collection, here
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
-from polyexec.serialization.payloads import dumps, loads
+from polyexec.serialization.payloads import ItemDumper, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,18 +46,20 @@ def pack_items(values: Sequence[Any]) -> PackedItems:
         return PackedItems(plain=True, items=list(values), errors={})
     items: list[Any] = []
     errors: dict[int, bytes] = {}
-    outer, here.definitions = here.definitions, {}
+    classes: dict[str, Any] = {}
+    outer, dump = here.collection, ItemDumper()
+    here.collection = Collection(outer.uses, outer.needs, classes)
     try:
         for place, value in enumerate(values):
             try:
-                items.append(dumps(value))
+                items.append(dump(value))
             except BaseException as error:  # noqa: BLE001 - becomes this one item's outcome
                 items.append(None)
                 errors[place] = dumps_exception(error)
-        classes = tuple(here.definitions.items())
     finally:
-        here.definitions = outer
-    return PackedItems(plain=False, items=items, errors=errors, classes=classes)
+        here.collection = outer
+    known = tuple((identity, entry) for identity, entry in classes.items() if entry is not None)
+    return PackedItems(plain=False, items=items, errors=errors, classes=known)
 
 
 def unpack_items(
@@ -68,13 +71,15 @@ def unpack_items(
     """
     if packed.plain:
         return [(item, None) for item in packed.items]
-    if packed.classes:
-        from polyexec.serialization.classes import learn  # it imports cloudpickle
-
-        learn(packed.classes)
     struck = interruptible and threading.current_thread() is threading.main_thread()
     through = KeyboardInterrupt if struck else ()
-    return [_unpack(packed, place, through) for place in range(len(packed.items))]
+    known: Any = nullcontext()
+    if packed.classes:
+        from polyexec.serialization.arrivals import arriving  # it imports cloudpickle
+
+        known = arriving(packed.classes)
+    with known:
+        return [_unpack(packed, place, through) for place in range(len(packed.items))]
 
 
 def _unpack(

@@ -11,21 +11,24 @@ worker may have one of its own, or never use it.
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import functools
 import io
+import pickle
 import re
 import types
 import weakref
-from collections import ChainMap
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
-from polyexec._current import here
+from polyexec._current import Collection, here
 from polyexec.serialization import homes
+from polyexec.serialization.arrivals import as_born, known
 from polyexec.serialization.classes import is_by_value, reduce_class
 from polyexec.serialization.deliveries import as_inherited, deliver
 from polyexec.serialization.destinations import MAINS
@@ -33,12 +36,12 @@ from polyexec.serialization.functions import CACHED
 from polyexec.serialization.homes import adopt, home_of
 from polyexec.serialization.inherited import Comparison, functions_of, names_in
 from polyexec.serialization.standins import StandIn
+from polyexec.serialization.tracker import identity_of
 from polyexec.serialization.typenames import REDUCERS
 from polyexec.serialization.uses import SIMPLE
 from polyexec.serialization.variables import reduce_variable
 
 if TYPE_CHECKING:
-    import pickle
     from collections.abc import Callable, Iterator, Mapping
 
     from polyexec.serialization.destinations import Inheritance
@@ -79,14 +82,8 @@ def dumps_by_value(
     functions go without those of their globals that can't be pickled.
     """
     file = io.BytesIO()
-    kind: Any = ByValuePickler
-    if reducers:
-        # In the class, for that is where the pickler looks, once, as it is made.
-        table = ChainMap(dict(reducers), kind.dispatch_table)
-        kind = type(kind.__name__, (kind,), {"dispatch_table": table})
-    if refer is not None:
-        kind = type(kind.__name__, (kind,), {"persistent_id": staticmethod(refer)})
-    pickler = kind(file, protocol=protocol, buffer_callback=buffer_callback)
+    kind: Any = ByValuePickler if refer is None else partial(_ReferringPickler, refer)
+    pickler = kind(file, protocol, reducers, buffer_callback=buffer_callback)
     pickler.tolerant = tolerant
     pickler.dump(obj)
     return file.getvalue()
@@ -131,7 +128,6 @@ def _make_cached_property(func: Callable[[Any], Any], name: str | None) -> Any:
     return prop
 
 
-_known_types: Any = cloudpickle.Pickler.dispatch_table
 _our_types: dict[type, Callable[[Any], Any]] = {
     ContextVar: reduce_variable,
     types.CodeType: _reduce_code,
@@ -140,6 +136,9 @@ _our_types: dict[type, Callable[[Any], Any]] = {
     functools.cached_property: _reduce_cached_property,
     **REDUCERS,
 }
+
+
+_set_table: Any = pickle.Pickler.dispatch_table.__set__  # type: ignore[attr-defined]  # a descriptor
 
 
 if TYPE_CHECKING:
@@ -208,7 +207,12 @@ def _rebound(cell: types.CellType, other: Callable[[Any], Any]) -> types.CellTyp
 class ByValuePickler(_Pickler):
     """Pickles by value what has no name elsewhere; backends derive some with reducers of theirs."""
 
-    dispatch_table: Any = ChainMap(_our_types, _known_types)  # noqa: RUF012 - the pickler's own name
+    #: How objects of some types are reduced; what comes later goes before.
+    tables: tuple[Mapping[type, Callable[[Any], Any]], ...] = (
+        copyreg.dispatch_table,
+        machinery.Pickler._dispatch_table,
+        _our_types,
+    )
     #: Whether globals are marked so that they are known again.
     stamps: bool = True
     #: Whether it is for a process that is being born, which can be given locks and queues.
@@ -218,14 +222,32 @@ class ByValuePickler(_Pickler):
     #: Whether something else takes the place of globals that can't be pickled.
     tolerant: bool = False
 
-    def __init__(self, file: Any, protocol: int, **options: Any) -> None:
+    def __init__(
+        self,
+        file: Any,
+        protocol: int,
+        reducers: Mapping[type, Callable[[Any], Any]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(file, protocol, **options)
+        self._reducers = reducers
+        table: dict[type, Callable[[Any], Any]] = {}
+        for more in (*self.tables, reducers or {}):
+            table.update(more)
+        # Where cloudpickle's class has one, no attribute of the object's is looked at; and that is
+        # asked in Python of each object.
+        _set_table(self, table)
+        self._table = table
+        #: Types of whose objects nothing is special, by identity.
+        self._usual: dict[int, type] = {}
         #: Of globals that were tried, by identity: why they can't be pickled, None if they can.
         self._verdicts: dict[int, str | None] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how *obj* is pickled, or NotImplemented for the usual way."""
         kind = type(obj)
+        if id(kind) in self._usual or obj is known:
+            return NotImplemented
         # In a child of multiprocessing cloudpickle takes the main module for one like others.
         if kind is types.FunctionType and obj.__module__ in MAINS:
             return self._dynamic_function_reduce(obj)
@@ -234,18 +256,20 @@ class ByValuePickler(_Pickler):
                 return reduce_class(self, obj)
             if obj.__module__ in MAINS:
                 return machinery._dynamic_class_reduce(obj)
-        elif kind.__module__ in MAINS and _reduces_itself(kind) and kind not in self.dispatch_table:
+        elif kind.__module__ in MAINS and _reduces_itself(kind) and kind not in self._table:
             return _reduce_to_name(obj)
+        elif kind is not types.FunctionType:
+            self._usual[id(kind)] = kind
         return super().reducer_override(obj)
 
     def inner(self, file: io.BytesIO) -> ByValuePickler:
         """Return another one like it, for what is pickled apart."""
-        kind: Any = type(self)
-        if "persistent_id" in vars(kind):  # what that refers to goes with this pickle
-            kind = kind.__mro__[1]
-        inner: ByValuePickler = kind(file, protocol=5)
+        inner = self._like(file)
         inner.stamps, inner._verdicts = self.stamps, self._verdicts
         return inner
+
+    def _like(self, file: io.BytesIO) -> ByValuePickler:
+        return type(self)(file, 5, self._reducers)
 
     def stamped(self, values: dict[str, Any]) -> dict[str, bytes]:
         """Return by what *values* are known again, as far as they are."""
@@ -254,13 +278,14 @@ class ByValuePickler(_Pickler):
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         module = func.__module__
         inheritance = _inheritance() if module in MAINS else None
-        found = None if inheritance is None else _names_if_inherited(inheritance, func)
+        found = None if inheritance is None else _findings_if_inherited(inheritance, func)
         if found is not None:
-            return _inherited_function, (module, func.__qualname__, found)
+            return _inherited_function, (module, func.__qualname__, *found)
         names = names_in(func.__code__)
-        if here.uses is not None:
+        uses = here.collection.uses
+        if uses is not None:
             # First, for who is late to rebind one has it sent again.
-            here.uses.add(func, names)
+            uses.add(func, names)
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         if module is None or func.__globals__ is not home_of(module):
             return reduced  # made by exec(), say, with globals of its own
@@ -291,14 +316,14 @@ class ByValuePickler(_Pickler):
                 # No module is imported for a hint's sake.
                 if not isinstance(namespace.get(name, types), types.ModuleType):
                     used[name] = namespace[name]
-        known: dict[int, str] = {}
+        names_of: dict[int, str] = {}
 
         def referred(value: Any) -> Any:
             if isinstance(value, _UNSTAMPED):
                 return value
-            if not known:
-                known.update((id(value), name) for name, value in namespace.items())
-            name = known.get(id(value))
+            if not names_of:
+                names_of.update((id(value), name) for name, value in list(namespace.items()))
+            name = names_of.get(id(value))
             if name is not None:
                 used[name] = value
                 return _Global(name)
@@ -338,15 +363,33 @@ class ByValuePickler(_Pickler):
         return self._verdicts[key]
 
 
-def _names_if_inherited(
+class _ReferringPickler(ByValuePickler):
+    """Has numbers stand for objects, in what is pickled with it, and nothing apart from that."""
+
+    def __init__(self, refer: Callable[[Any], int | None], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._refer = refer
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Return what stands for *obj*, None to have it pickled."""
+        return self._refer(obj)
+
+    def _like(self, file: io.BytesIO) -> ByValuePickler:
+        return ByValuePickler(file, 5, self._reducers)
+
+
+def _findings_if_inherited(
     inheritance: Inheritance, func: types.FunctionType
-) -> tuple[str, ...] | None:
-    """Return the globals that *func* finds where it was inherited, None if it must be sent."""
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the globals and the numbers of the classes that *func* finds where it was inherited.
+
+    None if it must be sent.
+    """
     if not inheritance.has(func.__qualname__, func):
         return None
-    same = Comparison(inheritance, here.uses)
+    same = Comparison(inheritance, here.collection.uses)
     is_same = all(map(same.finds_the_same, functions_of(func)))
-    return tuple(same.names) if is_same else None
+    return (tuple(same.names), tuple(map(identity_of, same.classes))) if is_same else None
 
 
 def _inheritance() -> Inheritance | None:
@@ -412,14 +455,13 @@ def _stamps(names: dict[str, Any]) -> dict[str, bytes]:
 
 def _stamp(value: Any) -> bytes | None:
     file = _Digest()
-    outer = here.needs, here.uses
-    here.needs, here.uses = [], None  # classes may change without it
+    outer, here.collection = here.collection, Collection(needs=[])  # classes may change without it
     try:
         _Stamping(file, protocol=5, buffer_callback=_check).dump(value)
     except Exception:  # noqa: BLE001 - it is too large, or can't be pickled, as will be said
         return None
     finally:
-        here.needs, here.uses = outer
+        here.collection = outer
     return file.digest()
 
 
@@ -433,9 +475,12 @@ def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> 
     return machinery._make_function(code, namespace, *rest)
 
 
-def _inherited_function(module: str, name: str, names: tuple[str, ...]) -> Any:
-    """Return the function that was inherited as *name*, and finds *names* as they were then."""
+def _inherited_function(
+    module: str, name: str, names: tuple[str, ...], classes: tuple[str, ...]
+) -> Any:
+    """Return the function that was inherited as *name*, and finds all as it was then."""
     as_inherited(module, names)
+    as_born(classes)
     return homes.born[module][name]
 
 

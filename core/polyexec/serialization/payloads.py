@@ -20,7 +20,16 @@ from polyexec.errors import UnpicklableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["LARGE", "dumps", "dumps_parts", "loads", "refuse", "with_what_can_be_sent"]
+__all__ = [
+    "LARGE",
+    "ItemDumper",
+    "dumps",
+    "dumps_parts",
+    "loads",
+    "reduced_once",
+    "refuse",
+    "with_what_can_be_sent",
+]
 
 PROTOCOL = 5
 #: From how many bytes on a buffer is worth a way of its own.
@@ -74,15 +83,79 @@ def _dumps(
     """Return *obj* as bytes, in the way that is right for it; *keep* fills *buffers*."""
     destination = here.destination
     way = _Way(keep, None if destination is None else destination.reducers(), refer)
+    outer, here.reduced = here.reduced, {}
     try:
-        data = _plainly(obj, way)
-    except Exception as error:  # noqa: BLE001 - reducers are the user's code
-        if destination is not None:
-            way = way._replace(reducers=destination.reducers(all_of_them=True))
-        return _by_value(obj, buffers, way, error)
-    if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
-        return _by_value(obj, buffers, way, None)
-    return data
+        try:
+            data = _plainly(obj, way)
+        except Exception as error:  # noqa: BLE001 - reducers are the user's code
+            if destination is not None:
+                way = way._replace(reducers=destination.reducers(all_of_them=True))
+            return _by_value(obj, buffers, way, error)
+        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
+            return _by_value(obj, buffers, way, None)
+        return data
+    finally:
+        here.reduced = outer
+
+
+def reduced_once(obj: Any, reduce: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return `reduce()`, or what it has returned for *obj* before in the same pickle."""
+    if here.reduced is None:
+        return reduce()
+    known = here.reduced.get(id(obj))
+    if known is None:
+        known = here.reduced[id(obj)] = reduce()
+    return known
+
+
+class ItemDumper:
+    """Makes bytes of one object after another, each a pickle of its own, for about as much as one.
+
+    It raises as `dumps`, and goes on with the next.
+    """
+
+    def __init__(self) -> None:
+        destination = here.destination
+        self._reducers = None if destination is None else destination.reducers()
+        self._is_by_value = _by_value_modules()
+        self._file: io.BytesIO = io.BytesIO()
+        self._pickler: pickle.Pickler | None = None
+
+    def __call__(self, obj: Any) -> bytes:
+        """Return *obj* as bytes."""
+        try:
+            if not self._is_by_value:
+                data = self._dump(obj)
+                if b"__main__" not in data and b"__mp_main__" not in data:
+                    return data
+                # Others are likely to need it, too.
+                self._is_by_value, self._pickler = True, None
+            return self._dump(obj)
+        except Exception:  # noqa: BLE001 - who is asked again says it
+            self._pickler = None
+            return dumps(obj)
+
+    def _dump(self, obj: Any) -> bytes:
+        if self._pickler is None:
+            self._pickler = self._open()
+        file, pickler = self._file, self._pickler
+        pickler.dump(obj)
+        data = file.getvalue()
+        pickler.clear_memo()
+        file.seek(0)
+        file.truncate()
+        return data
+
+    def _open(self) -> pickle.Pickler:
+        self._file = io.BytesIO()
+        if self._is_by_value:
+            from polyexec.serialization.namespaces import ByValuePickler
+
+            return ByValuePickler(self._file, PROTOCOL, self._reducers)
+        pickler = pickle.Pickler(self._file, PROTOCOL)
+        if self._reducers:
+            pickler.dispatch_table = {**copyreg.dispatch_table, **self._reducers}
+        return pickler
 
 
 class _Way(NamedTuple):

@@ -6,7 +6,7 @@ import builtins
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
-from polyexec._current import here
+from polyexec._current import Collection, here
 
 if TYPE_CHECKING:
     import types
@@ -52,11 +52,6 @@ class Uses:
         """Have *part* hold as well."""
         self._parts[id(part)] = part
 
-    @property
-    def has_parts(self) -> bool:
-        """Whether any was included."""
-        return bool(self._parts)
-
     def __bool__(self) -> bool:
         return bool(self._functions or self._parts)
 
@@ -101,12 +96,12 @@ class UsesTable:
 
     def watch(self, fn: Callable[..., Any], dump: Callable[..., T]) -> tuple[T, UsesRef | None]:
         """Return `dump(fn)`, and what *fn* uses, None if that is nothing."""
-        outer = here.uses
-        here.uses = uses = Uses()
+        outer, uses = here.collection, Uses()
+        here.collection = Collection(uses, outer.needs, outer.definitions)
         try:
             data = dump(fn)
         finally:
-            here.uses = outer
+            here.collection = outer
         key, known = id(fn), self._known
         if not uses:
             known.pop(key, None)

@@ -1,22 +1,22 @@
-"""Functions that a worker keeps, each with the globals that it came with.
+"""Functions that a worker keeps, each with the globals and classes that it came with.
 
-All functions of one module share their globals in a process. But a global may have been rebound
-between two that were sent, and then each is to find its own when it is called, in whatever order
-that happens. Only those concerned are looked after, and are so from when it happens; the others
-cost nothing.
+All functions of one module share their globals in a process, and classes are one in it. But a
+global may have been rebound between two that were sent, or a class changed, and then each is to
+find its own when it is called, in whatever order that happens. Only those concerned are looked
+after, and are so from when it happens; the others cost nothing.
 """
 
 from __future__ import annotations
 
 import pickle
 import weakref
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Protocol
 
 from polyexec._current import here
 from polyexec.serialization import homes
 
-__all__ = ["KeptFunctions", "View", "note"]
+__all__ = ["Brought", "KeptFunctions", "View", "look_after_all", "note"]
 
 _MISSING = object()
 #: What was replaced by what came later, by module.
@@ -24,21 +24,52 @@ _replaced: dict[str, set[str]] = {}
 _keepers: weakref.WeakValueDictionary[int, KeptFunctions] = weakref.WeakValueDictionary()
 
 
+class Part(Protocol):
+    """Something that came with a function, a class say."""
+
+    def is_concerned(self) -> bool:
+        """Return whether it was replaced."""
+        ...
+
+    def restore(self) -> None:
+        """Have it as it was."""
+        ...
+
+
+class Brought:
+    """What functions and classes bring as they are unpickled."""
+
+    def __init__(self) -> None:
+        #: The names of globals, by module.
+        self.globals: dict[str, set[str]] = {}
+        #: Classes as they came, by identity.
+        self.classes: dict[int, Part] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.globals or self.classes)
+
+
 def note(module: str, brought: Collection[str], replaced: Collection[str]) -> None:
     """Know that a function of *module* has *brought* globals, some of which *replaced* others."""
     if here.brought is not None:
-        here.brought.setdefault(module, set()).update(brought)
+        here.brought.globals.setdefault(module, set()).update(brought)
     known = _replaced.setdefault(module, set())
     if not known.issuperset(replaced):
         known.update(replaced)
-        for keeper in list(_keepers.values()):
-            keeper.look_after()
+        look_after_all()
+
+
+def look_after_all() -> None:
+    """Have functions looked after that are concerned by what was replaced."""
+    for keeper in list(_keepers.values()):
+        keeper.look_after()
 
 
 class View:
-    """What one function or class came with: of each module the globals, with their stamps."""
+    """What something came with: of each module the globals, with their stamps, and other parts."""
 
-    def __init__(self, brought: dict[str, set[str]]) -> None:
+    def __init__(self, brought: dict[str, set[str]], parts: Iterable[Part] = ()) -> None:
+        self._parts = list(parts)
         self._modules: dict[str, dict[str, tuple[Any, bytes | None]]] = {}
         for module, names in brought.items():
             namespace, delivered = homes.home_of(module), homes.delivered.get(module)
@@ -51,21 +82,17 @@ class View:
                 if name in delivered and namespace.get(name, _MISSING) is delivered[name]
             }
 
-    def note(self) -> None:
-        """Have who asks for it know that it was brought once more."""
-        if here.brought is not None:
-            for module, names in self._modules.items():
-                here.brought.setdefault(module, set()).update(names)
-
     def is_concerned(self) -> bool:
         """Return whether any of it was replaced."""
-        return any(
+        return any(part.is_concerned() for part in self._parts) or any(
             not _replaced.get(module, set()).isdisjoint(names)
             for module, names in self._modules.items()
         )
 
     def restore(self) -> None:
         """Have it all where it was, but for what code has set in this process."""
+        for part in self._parts:
+            part.restore()
         for module, names in self._modules.items():
             namespace, delivered = homes.home_of(module), homes.delivered[module]
             stamps = homes.stamps[module]
@@ -85,6 +112,8 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
 
     def __init__(self) -> None:
         super().__init__()
+        #: Those that nobody has asked for yet, pickled.
+        self._unread: dict[int, bytes] = {}
         #: With what those came that are in the dictionary itself, which looks after nothing.
         self._views: dict[int, View] = {}
         #: Those that are not in it.
@@ -92,17 +121,23 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
         _keepers[id(self)] = self
 
     def learn(self, number: int, data: bytes | memoryview) -> None:
-        """Keep the function that *data* is; what can't be unpickled raises when it is called."""
-        brought: dict[str, set[str]] = {}
-        here.brought = brought
+        """Keep the function that *data* is, which is unpickled in the first task that calls it."""
+        self._unread[number] = bytes(data)
+
+    def _read(self, number: int) -> None:
+        """Unpickle a function; what can't be raises then, and whenever it is called."""
+        outer = here.brought, here.reading
+        here.brought = brought = Brought()
+        here.reading = True
         try:
-            self[number] = pickle.loads(data)
-        except BaseException as error:  # noqa: BLE001 - the user's code; its callers get it
+            self[number] = pickle.loads(self._unread[number])
+        except Exception as error:  # noqa: BLE001 - the user's code
             self[number] = _Unloadable(error)
         finally:
-            here.brought = None
+            here.brought, here.reading = outer
+        del self._unread[number]
         if brought:
-            self._views[number] = View(brought)
+            self._views[number] = View(brought.globals, brought.classes.values())
             self._look_after(number)
 
     def look_after(self) -> None:
@@ -117,6 +152,10 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
             del self._views[number]
 
     def __missing__(self, number: int) -> Callable[..., Any]:
+        if number in self._unread:
+            self._read(number)
+            if number in self:
+                return self[number]
         function, view = self._concerned[number]
         view.restore()
         return function
@@ -124,6 +163,7 @@ class KeptFunctions(dict[int, Callable[..., Any]]):
     def clear(self) -> None:
         """Forget all of them."""
         super().clear()
+        self._unread.clear()
         self._views.clear()
         self._concerned.clear()
 

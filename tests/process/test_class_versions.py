@@ -1,0 +1,287 @@
+"""Classes and globals that change between tasks, and definitions that are not to be lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cloudpickle import cloudpickle
+
+from core.fakes import PATIENCE
+from polyexec.serialization.tracker import identity_of
+
+if TYPE_CHECKING:
+    from process.programs import Runner
+
+#: What each program begins with.
+HEAD = """
+import collections
+import gc
+import sys
+import threading
+import time
+import polyexec
+
+def open_executor(**options):
+    return polyexec.get_context(METHOD).Executor(1, **options)
+"""
+
+CHANGED = """
+class Config:
+    size = 1
+
+    def get(self):
+        return self.size
+
+ran = 0
+
+def size_of(_=None):
+    return Config.size
+
+def fail_once():
+    global ran
+    ran += 1
+    if ran == 1:
+        raise OSError
+    return Config.size
+
+def has_extra():
+    return getattr(Config, "extra", None)
+
+if __name__ == "__main__":
+    with open_executor() as executor:
+        def call(fn, *args):
+            return executor.submit(fn, *args).result()
+        sizes = [call(size_of)]
+        Config.size = 2
+        sizes.append(call(Config().get))
+        Config.size = 1
+        print(*sizes, call(size_of))
+        outcomes = executor.map(size_of, range(300))
+        first = next(outcomes)
+        Config.size = 2
+        print(first, call(size_of), set(outcomes))
+        Config.size = 1
+        executor.submit(time.sleep, 0.2)
+        again = executor.options(retries=1, retry_exceptions=(OSError,)).submit(fail_once)
+        Config.size = 2
+        print(executor.options(priority=1).submit(size_of).result(), again.result(), call(size_of))
+        shared = executor.share(Config())
+        Config.size = 3
+        print(call(size_of), call(lambda handle: handle.value.size, shared), call(size_of))
+        extras = []
+        for extra in (1, 2):
+            extras.append(call(has_extra))
+            Config.extra = extra
+            extras.append(call(has_extra))
+            del Config.extra
+        print(*extras, call(has_extra))
+"""
+
+SELF_NAMING = """
+LIMIT = 0
+
+class Base:
+    @classmethod
+    def default(cls):
+        return Special()
+
+class Special(Base):
+    def run(self):
+        return LIMIT
+
+    def again(self):
+        return Special().run()
+
+def special():
+    return Special().run(), LIMIT
+
+if __name__ == "__main__":
+    with open_executor() as executor:
+        for LIMIT in range(4):
+            calls = special, Base.default, Special().again, Special().run
+            results = [executor.submit(call).result() for call in calls]
+            print(LIMIT, results[0], results[1].run(), *results[2:])
+"""
+
+KEPT = """
+def size(item):
+    return len(item[0]), item[1].x
+
+def make(number):
+    Point = collections.namedtuple("Point", "x y")
+    return [{"row": number} for number in range(20000)], Point(number, 0)
+
+def work():
+    Point = collections.namedtuple("Point", "x y")
+    with open_executor() as executor:
+        return executor.submit(lambda: Point(1, 2))
+
+def main():
+    class Config:
+        x = 1
+    rows = [{"row": number} for number in range(20000)]
+    with open_executor() as executor:
+        print(set(executor.map(size, [(rows, Config())] * 4, chunksize=2)))
+        print([pair[1].x for pair in executor.map(make, range(4), chunksize=2)])
+    future = work()
+    gc.collect()
+    print(*future.result())
+
+if __name__ == "__main__":
+    main()
+"""
+
+WITHIN = """
+def use(obj):
+    return obj.value
+
+class Submitting:
+    def __init__(self, executor, futures):
+        self.to = executor, futures
+
+    def __reduce__(self):
+        class Local:
+            value = 5
+        executor, futures = self.to
+        futures.append(executor.submit(use, Local()))
+        return int, (3,)
+
+class Holder:
+    pass
+
+def name_of(obj):
+    return type(obj).__name__
+
+if __name__ == "__main__":
+    with open_executor() as executor, open_executor() as other:
+        for to in (executor, other):
+            futures = []
+            obj = Submitting(to, futures)
+            names = [executor.submit(name_of, obj).result()]
+            names += executor.map(name_of, [obj, Holder()], chunksize=2)
+            Holder.held = obj
+            names.append(executor.submit(name_of, Holder()).result())
+            del Holder.held
+            print(*names, {future.result() for future in futures})
+"""
+
+IMPORTING = """
+import pathlib
+
+class Loading:
+    def __reduce__(self):
+        return load, ()
+
+def load():
+    started.set()
+    import slow_module
+    return 5
+
+def make():
+    class Local:
+        pass
+    return Local()
+
+def make_loading():
+    class Local:
+        attribute = Loading()
+    return Local()
+
+if __name__ == "__main__":
+    started = threading.Event()
+    pathlib.Path(sys.path[0], "slow_module.py").write_text(
+        "import __main__; __main__.started.wait(); __main__.pending.result()"
+    )
+    with open_executor() as executor:
+        pending, loading = executor.submit(make), executor.submit(make_loading)
+        importer = threading.Thread(target=lambda: __import__("slow_module"))
+        importer.start()
+        print(loading.result().attribute)
+        importer.join()
+"""
+
+FIRST_USE = """
+class Config:
+    size = 3
+
+def size_of(obj):
+    return obj.size
+
+sizes = []
+
+def use():
+    with open_executor() as executor:
+        sizes.append(executor.submit(size_of, Config()).result())
+
+if __name__ == "__main__":
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(sizes)
+"""
+
+
+def lines(program: Runner, source: str) -> list[str]:
+    """Return what a program prints that may use what `HEAD` defines."""
+    done = program.run(sys.executable, program.write(HEAD + source))
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_each_task_finds_classes_as_they_were_when_it_was_submitted(program: Runner) -> None:
+    assert lines(program, CHANGED) == [
+        "1 2 1",
+        "1 2 {1}",
+        "2 1 2",
+        "3 2 3",
+        "None 1 None 2 None",
+    ]
+
+
+def test_a_class_that_names_itself_or_one_of_its_own_finds_globals_as_they_are(
+    program: Runner,
+) -> None:
+    assert lines(program, SELF_NAMING) == [
+        f"{limit} ({limit}, {limit}) {limit} {limit} {limit}" for limit in range(4)
+    ]
+
+
+def test_classes_live_until_all_is_read_that_came_with_them(program: Runner) -> None:
+    assert lines(program, KEPT) == ["{(20000, 1)}", "[0, 1, 2, 3]", "1 2"]
+
+
+def test_what_is_submitted_while_something_else_is_pickled_brings_its_own_classes(
+    program: Runner,
+) -> None:
+    assert lines(program, WITHIN) == ["int int Holder Holder {5}"] * 2
+
+
+def test_no_class_waits_for_an_import_of_another_thread(program: Runner) -> None:
+    assert lines(program, IMPORTING) == ["5"]
+
+
+@pytest.mark.parametrize("method", ["fork"])
+def test_threads_may_all_begin_at_once(program: Runner) -> None:
+    assert lines(program, FIRST_USE) == ["[3, 3, 3, 3]"]
+
+
+def test_who_interrupts_the_numbering_of_classes_may_number_some() -> None:
+    with cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK:
+        kind = type("Local", (), {})
+        assert identity_of(kind) == identity_of(kind)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_numbers_classes_though_a_thread_of_its_parent_did() -> None:
+    with cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK:
+        pid = os.fork()
+        if not pid:
+            taken = cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK.acquire(timeout=PATIENCE)
+            os._exit(0 if taken else 1)
+    assert os.waitpid(pid, 0)[1] == 0
