@@ -203,6 +203,91 @@ if __name__ == "__main__":
         importer.join()
 """
 
+NAMED = """
+import dataclasses
+import functools
+import pickle
+import weakref
+
+def add(x, y):
+    return x + y
+
+NAMES = {add: "add"}
+calls = []
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    fn: object
+
+@functools.lru_cache
+def slow(number):
+    calls.append(number)
+    return len(calls)
+
+def logged(fn):
+    @functools.wraps(fn)
+    def wrapper(*args):
+        wrapper.calls += 1
+        return wrapper.calls, fn(*args)
+    wrapper.calls = 0
+    return wrapper
+
+@logged
+def double(number):
+    return 2 * number * factor
+
+def counter():
+    count = 0
+    def bump():
+        nonlocal count
+        count += 1
+    return bump, lambda: count
+
+bump, value = counter()
+power = functools.lru_cache(functools.partial(pow, 2))
+
+class Node:
+    live = weakref.WeakValueDictionary()
+
+    def __init__(self):
+        Node.live[id(self)] = self
+
+def look_up(fn):
+    return NAMES[fn], fn is add, pickle.loads(pickle.dumps(fn)) is add
+
+def back():
+    return add
+
+def call(fn, *args):
+    return fn(*args)
+
+def count():
+    bump()
+    return value()
+
+def live():
+    node = Node()
+    return len(Node.live)
+
+factor = 1
+
+if __name__ == "__main__":
+    with open_executor() as executor:
+        print(executor.submit(look_up, add).result(), NAMES[executor.submit(back).result()])
+        print(executor.submit(lambda job: job, Job(add)).result() == Job(add))
+        print([executor.submit(call, slow, 1).result() for _ in range(3)])
+        results = [executor.submit(double, 1).result()]
+        results += executor.map(double, [1])
+        factor = 2
+        results.append(executor.submit(double, 1).result())
+        print(*results)
+        print([executor.submit(count).result() for _ in range(3)])
+        print(executor.submit(power, 3).result(), [executor.submit(live).result() for _ in "ab"])
+        def add(x, y):
+            return x - y
+        print(executor.submit(call, add, 3, 1).result(), executor.submit(back).result() is add)
+"""
+
 FIRST_USE = """
 class Config:
     size = 3
@@ -248,6 +333,18 @@ def test_a_class_that_names_itself_or_one_of_its_own_finds_globals_as_they_are(
 ) -> None:
     assert lines(program, SELF_NAMING) == [
         f"{limit} ({limit}, {limit}) {limit} {limit} {limit}" for limit in range(4)
+    ]
+
+
+def test_a_function_that_has_a_name_is_one_in_a_process(program: Runner) -> None:
+    assert lines(program, NAMED) == [
+        "('add', True, True) add",
+        "True",
+        "[1, 1, 1]",
+        "(1, 2) (2, 2) (3, 4)",
+        "[1, 2, 3]",
+        "8 [1, 1]",
+        "2 True",
     ]
 
 

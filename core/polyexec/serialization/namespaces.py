@@ -21,19 +21,32 @@ import types
 import weakref
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import Collection, here
 from polyexec.serialization import homes
-from polyexec.serialization.arrivals import as_born, known
+from polyexec.serialization.arrivals import known
+from polyexec.serialization.callables import (
+    CELLS,
+    LENT,
+    SAME,
+    STAMPS,
+    Global,
+    inherited_function,
+    make_cache,
+    make_function,
+    name_in,
+    rebind,
+    set_cache_state,
+    set_function_state,
+)
 from polyexec.serialization.classes import is_by_value, reduce_class
-from polyexec.serialization.deliveries import as_inherited, deliver
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import CACHED
-from polyexec.serialization.homes import adopt, home_of
+from polyexec.serialization.homes import home_of
 from polyexec.serialization.inherited import Comparison, functions_of, names_in
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import identity_of
@@ -61,10 +74,6 @@ _CALLED: Final = (
     CACHED,
 )
 _NAME: Final = re.compile(r"[^\W\d]\w*")
-#: Parts of a function's state, among the names of others.
-_STAMPS: Final = "_polyexec_stamps"
-_LENT: Final = "_polyexec_lent"
-_SAME: Final = "_polyexec_same"
 
 
 def dumps_by_value(
@@ -105,17 +114,20 @@ def _make_code(filename: str, make: Callable[..., types.CodeType], args: tuple[A
 
 def _reduce_cache(cached: Any) -> Any:
     """Reduce what `functools.lru_cache` made; its own way is by name, which need not be there."""
-    if cached.__module__ not in MAINS and "<locals>" not in cached.__qualname__:
+    name = getattr(cached, "__qualname__", None)  # not every callable has one
+    if name is not None and cached.__module__ not in MAINS and "<locals>" not in name:
         return cached.__reduce__()
-    return _make_cache, (cached.cache_parameters(), cached.__wrapped__), cached.__dict__
-
-
-def _make_cache(parameters: dict[str, Any], wrapped: Callable[..., Any]) -> Any:
-    return functools.lru_cache(**parameters)(wrapped)
+    home = home_of(cached.__module__) or {}
+    where = cached.__module__, name_in(home, cached), cached.cache_parameters()
+    return make_cache, (*where, cached.__wrapped__), cached.__dict__, None, None, set_cache_state
 
 
 def _reduce_weak_keys(mapping: weakref.WeakKeyDictionary[Any, Any]) -> tuple[Any, ...]:
     return weakref.WeakKeyDictionary, (dict(mapping.items()),)  # a generic function has one
+
+
+def _reduce_weak_values(mapping: weakref.WeakValueDictionary[Any, Any]) -> tuple[Any, ...]:
+    return weakref.WeakValueDictionary, (dict(mapping.items()),)  # those stay that others refer to
 
 
 def _reduce_cached_property(prop: functools.cached_property[Any]) -> tuple[Any, ...]:
@@ -133,6 +145,7 @@ _our_types: dict[type, Callable[[Any], Any]] = {
     types.CodeType: _reduce_code,
     CACHED: _reduce_cache,
     weakref.WeakKeyDictionary: _reduce_weak_keys,
+    weakref.WeakValueDictionary: _reduce_weak_values,
     functools.cached_property: _reduce_cached_property,
     **REDUCERS,
 }
@@ -179,31 +192,6 @@ def _find_or_make(name: str, kind: Any, state: dict[str, Any]) -> Any:
     return home[name]
 
 
-class _Global(NamedTuple):
-    """Stands for what a function is bound to and has as a global as well."""
-
-    name: str
-
-
-def _rebind(slots: dict[str, Any], other: Callable[[Any], Any]) -> None:
-    """Have a function bound to *other* of each value that it is bound to, in its *slots*."""
-    if slots.get("__defaults__"):
-        slots["__defaults__"] = tuple(map(other, slots["__defaults__"]))
-    if slots.get("__kwdefaults__"):
-        slots["__kwdefaults__"] = {n: other(value) for n, value in slots["__kwdefaults__"].items()}
-    if slots.get("__closure__"):
-        slots["__closure__"] = tuple(_rebound(cell, other) for cell in slots["__closure__"])
-
-
-def _rebound(cell: types.CellType, other: Callable[[Any], Any]) -> types.CellType:
-    try:
-        content = cell.cell_contents
-    except ValueError:  # nothing yet
-        return cell
-    value = other(content)
-    return cell if value is content else types.CellType(value)
-
-
 class ByValuePickler(_Pickler):
     """Pickles by value what has no name elsewhere; backends derive some with reducers of theirs."""
 
@@ -238,6 +226,8 @@ class ByValuePickler(_Pickler):
         # asked in Python of each object.
         _set_table(self, table)
         self._table = table
+        #: Those of functions that are pickled, which may share some, by identity.
+        self._cells: dict[int, types.CellType] = {}
         #: Types of whose objects nothing is special, by identity.
         self._usual: dict[int, type] = {}
         #: Of globals that were tried, by identity: why they can't be pickled, None if they can.
@@ -252,15 +242,21 @@ class ByValuePickler(_Pickler):
         if kind is types.FunctionType and obj.__module__ in MAINS:
             return self._dynamic_function_reduce(obj)
         if issubclass(kind, type):
-            if self.defines and is_by_value(obj):
-                return reduce_class(self, obj)
-            if obj.__module__ in MAINS:
-                return machinery._dynamic_class_reduce(obj)
-        elif kind.__module__ in MAINS and _reduces_itself(kind) and kind not in self._table:
+            return self._class_reduce(obj)
+        if kind is types.CellType and id(obj) in self._cells:
+            return types.CellType, ()
+        if kind.__module__ in MAINS and _reduces_itself(kind) and kind not in self._table:
             return _reduce_to_name(obj)
-        elif kind is not types.FunctionType:
+        if kind not in (types.FunctionType, types.CellType):
             self._usual[id(kind)] = kind
         return super().reducer_override(obj)
+
+    def _class_reduce(self, kind: Any) -> Any:
+        if self.defines and is_by_value(kind):
+            return reduce_class(self, kind)
+        if kind.__module__ in MAINS:
+            return machinery._dynamic_class_reduce(kind)
+        return super().reducer_override(kind)
 
     def inner(self, file: io.BytesIO) -> ByValuePickler:
         """Return another one like it, for what is pickled apart."""
@@ -280,7 +276,7 @@ class ByValuePickler(_Pickler):
         inheritance = _inheritance() if module in MAINS else None
         found = None if inheritance is None else _findings_if_inherited(inheritance, func)
         if found is not None:
-            return _inherited_function, (module, func.__qualname__, *found)
+            return inherited_function, (module, func.__qualname__, *found)
         names = names_in(func.__code__)
         uses = here.collection.uses
         if uses is not None:
@@ -292,6 +288,8 @@ class ByValuePickler(_Pickler):
         slots = reduced[2][1]
         namespace = func.__globals__
         used = slots["__globals__"]
+        named = name_in(namespace, func)
+        own = None if named is None else _stamp_of_its_own(func)
         for name in names:
             if name in namespace:  # those of the bodies of classes are not among them
                 used.setdefault(name, namespace[name])
@@ -299,12 +297,20 @@ class ByValuePickler(_Pickler):
         sent = slots["__globals__"] = dict(self._sent(used, inheritance))
         if inheritance is not None:
             rest = (name for name in used if name not in sent)
-            slots[_SAME] = [name for name in rest if inheritance.has(name, used[name])]
+            slots[SAME] = [name for name in rest if inheritance.has(name, used[name])]
         if self.lends:
-            slots[_LENT] = True
+            slots[LENT] = True
         if self.stamps:
-            slots[_STAMPS] = self.stamped(sent)
-        return (_make_function, (module, *reduced[1]), *reduced[2:-1], _set_state)
+            slots[STAMPS] = self.stamped(sent)
+        code, base, *_, cells = reduced[1]
+        if func.__closure__:
+            # What is in them comes with the state, for that may lead here again.
+            contents = [_content(cell) for cell in slots["__closure__"]]
+            cells = func.__closure__
+            slots["__closure__"], slots[CELLS] = None, list(zip(cells, contents, strict=True))
+            self._cells.update((id(cell), cell) for cell in cells)
+        made = make_function, ((module, named, own), code, base, cells)
+        return (*made, *reduced[2:-1], set_function_state)
 
     def _refer_to_globals(
         self, namespace: dict[str, Any], slots: dict[str, Any], used: dict[str, Any]
@@ -326,11 +332,11 @@ class ByValuePickler(_Pickler):
             name = names_of.get(id(value))
             if name is not None:
                 used[name] = value
-                return _Global(name)
+                return Global(name)
             why = self._obstacle(value) if self.tolerant else None
             return value if why is None else StandIn(f"an object of type {type(value)}", why)
 
-        _rebind(slots, referred)
+        rebind(slots, referred)
 
     def _sent(
         self, names: dict[str, Any], inheritance: Inheritance | None
@@ -465,46 +471,16 @@ def _stamp(value: Any) -> bytes | None:
     return file.digest()
 
 
-def _make_function(module: str, code: Any, base: dict[str, Any], *rest: Any) -> Any:
-    namespace = home_of(module)
-    if namespace is None:  # the module is there where the function comes from, and not here
-        namespace = {}
-        adopt(module, namespace)
-    for name, value in base.items():
-        namespace.setdefault(name, value)
-    return machinery._make_function(code, namespace, *rest)
+def _stamp_of_its_own(func: types.FunctionType) -> bytes | None:
+    """Return by what is known again what *func* has beside its code, None if that can't be."""
+    if not (func.__defaults__ or func.__kwdefaults__ or func.__closure__ or func.__dict__):
+        return b""
+    cells = [_content(cell) for cell in func.__closure__ or ()]
+    return _stamp((func.__defaults__, func.__kwdefaults__, cells, func.__dict__))
 
 
-def _inherited_function(
-    module: str, name: str, names: tuple[str, ...], classes: tuple[str, ...]
-) -> Any:
-    """Return the function that was inherited as *name*, and finds all as it was then."""
-    as_inherited(module, names)
-    as_born(classes)
-    return homes.born[module][name]
-
-
-def _set_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    slots = state[1]
-    module = slots["__module__"]
-    namespace = function.__globals__
-    brought: dict[str, Any] = slots["__globals__"]
-    born = homes.born.get(module, {})
-    brought.update((name, born[name]) for name in slots.pop(_SAME, ()) if name in born)
-    stamps: dict[str, bytes] = slots.pop(_STAMPS, {})
-    lends = slots.pop(_LENT, False)
-    slots["__globals__"] = {}  # they are set as they are delivered
-    deliver(module, namespace, brought, stamps, lends=lends)
-
-    def found(value: Any) -> Any:
-        if type(value) is not _Global:
-            return value
-        delivered = homes.delivered.get(module, {})
-        return delivered[value.name] if value.name in delivered else namespace[value.name]
-
-    _rebind(slots, found)
-    machinery._function_setstate(function, state)
-    name = function.__qualname__
-    if module in homes.adopted and name.isidentifier() and name not in namespace:
-        # For pickles that know it by its name.
-        namespace[name] = homes.delivered[module][name] = function
+def _content(cell: types.CellType) -> Any:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # nothing yet
+        return None
