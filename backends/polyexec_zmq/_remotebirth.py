@@ -31,7 +31,10 @@ class RemoteBirth(NamedTuple):
         """Have this process look as one that multiprocessing started; return its initializer."""
         os.environ.update(self.env)
         told: Birth = pickle.loads(self.birth)
-        birth = told._replace(name=self.name, start_method=self.start_method, cpus=self.cpus)
+        # On another machine there may be another program by that path.
+        birth = told._replace(
+            name=self.name, start_method=self.start_method, cpus=self.cpus, program=None
+        )
         initializer = birth.settle()
         if self.output is not None:
             from polyexec_zmq._output import connect_streams

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import sys
 import threading
 import types
 import weakref
@@ -20,6 +21,7 @@ from polyexec.serialization import homes, views
 from polyexec.serialization.deliveries import as_inherited
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.enumerations import make_enum
+from polyexec.serialization.programs import Absent, is_of_program
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import class_of, register
 from polyexec.serialization.views import Brought, View
@@ -48,7 +50,8 @@ class Version:
     """A class as it came at one time: its attributes, and the globals that its methods brought."""
 
     def __init__(self, kind: Any, number: bytes | None, view: View | None = None) -> None:
-        self.kind = kind
+        #: Weakly, for that is kept as long as the class lives.
+        self._kind = weakref.ref(kind)
         self.number = number
         self.delivered: dict[str, Any] = {}
         #: By what those are known again that can change.
@@ -57,15 +60,18 @@ class Version:
 
     def is_concerned(self) -> bool:
         """Return whether something else came later."""
-        arrival = _arrivals[self.kind]
-        return arrival.was_replaced or (self._view is not None and self._view.is_concerned())
+        kind = self._kind()
+        arrival = None if kind is None else _arrivals.get(kind)
+        is_replaced = arrival is not None and arrival.was_replaced
+        return is_replaced or (self._view is not None and self._view.is_concerned())
 
     def restore(self) -> None:
         """Have the class and the globals as they came, but for what code has set here."""
+        kind = self._kind()
         with _lock:
-            arrival = _arrivals[self.kind]
-            if arrival.current is not self:
-                arrival.set_back(self)
+            arrival = None if kind is None else _arrivals.get(kind)
+            if arrival is not None and arrival.current is not self:
+                arrival.set_back(kind, self)
         if self._view is not None:
             self._view.restore()
 
@@ -87,16 +93,17 @@ class _Arrival:
 
     def change(
         self,
+        kind: Any,
         version: Version,
         state: dict[str, Any],
         stamps: dict[str, bytes],
         gone: Iterable[str] | None,
     ) -> None:
-        """Have the attributes of *state*, and none of those that are *gone*, as *version*.
+        """Have *kind* the attributes of *state*, and none of those that are *gone*, as *version*.
 
         If *gone* is None, the state is all that there is, of a class that was not inherited.
         """
-        kind, was = version.kind, self.current
+        was = self.current
         is_new = was.number is None and self.born is None
         if gone is None:
             gone = () if self.born is not None else was.delivered.keys() - state.keys()
@@ -104,7 +111,7 @@ class _Arrival:
         delivered.update(was.delivered)
         version.stamps.update(was.stamps)
         for name, value in state.items():
-            if not is_new and self._keeps(name, value, stamps):
+            if not is_new and self._keeps(kind, name, value, stamps):
                 continue
             self._setter(kind, name, value)
             delivered[name] = vars(kind).get(name, _MISSING)
@@ -119,10 +126,10 @@ class _Arrival:
         self.was_replaced = not is_new
         self.current = version
 
-    def _keeps(self, name: str, value: Any, stamps: dict[str, bytes]) -> bool:
-        """Return whether what the class has as *name* is not to be replaced by *value*."""
+    def _keeps(self, kind: Any, name: str, value: Any, stamps: dict[str, bytes]) -> bool:
+        """Return whether what *kind* has as *name* is not to be replaced by *value*."""
         was = self.current
-        current = vars(was.kind).get(name, _MISSING)
+        current = vars(kind).get(name, _MISSING)
         if current is _MISSING:
             return False
         if current is not was.delivered.get(name, _MISSING):
@@ -131,9 +138,9 @@ class _Arrival:
             return True
         return name in stamps and stamps[name] == was.stamps.get(name)
 
-    def set_back(self, version: Version) -> None:
-        """Have the attributes of *version*, which came before."""
-        kind, was = version.kind, self.current
+    def set_back(self, kind: Any, version: Version) -> None:
+        """Have *kind* the attributes of *version*, which came before."""
+        was = self.current
         for name in {**was.delivered, **version.delivered}:
             before = was.delivered.get(name, _MISSING)
             after = version.delivered.get(name, _MISSING)
@@ -237,7 +244,8 @@ def _change(kind: Any, arrival: _Arrival, number: bytes, state: bytes) -> None:
     registered = values.pop("_abc_impl", ())
     with _lock:
         if arrival.current.number != number:  # else another thread was first
-            arrival.change(Version(kind, number, View(brought.globals)), values, stamps, gone)
+            version = Version(kind, number, View(brought.globals))
+            arrival.change(kind, version, values, stamps, gone)
     for subclass in registered:
         kind.register(subclass)
     if arrival.was_replaced:
@@ -300,13 +308,27 @@ def known(identity: str, name: str) -> Any:
 def _made(identity: str, make: bytes) -> Any:
     named, *parts = pickle.loads(make)
     kind = class_of(identity)  # to find what it is made of may have made it
-    if kind is None:
+    if kind is None and named and (own := _own(parts[3])) is not None:
+        kind = register(identity, own)
+        born = _Arrival(own, from_parent=here.reading, born=dict(vars(own)))
+        _arrivals.setdefault(own, born)
+    elif kind is None:
         made = _make(*parts)
         _arrivals[made] = _Arrival(made, from_parent=here.reading and named)
         kind = register(identity, made)
         if named and kind is made:
             _settle(kind)
     return kind
+
+
+def _own(namespace: dict[str, Any]) -> Any:
+    """Return what the program has made here as that class, None if it has not been run."""
+    if "__module__" in namespace and isinstance(sys.modules.get("__main__"), Absent):
+        home = homes.adopted.get(namespace["__module__"], {})
+        own = homes.found(home, namespace["__qualname__"])
+        if isinstance(own, type) and is_of_program(own):
+            return own
+    return None
 
 
 def _settle(kind: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import io
+import os
 import sys
 import threading
 import types
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloudpickle import cloudpickle as machinery
 
 from polyexec._current import Collection, here
+from polyexec.serialization import homes
 from polyexec.serialization.arrivals import defined, inherited, is_from_parent, known
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.enumerations import ENUMERATED, members_of
@@ -32,6 +34,7 @@ from polyexec.serialization.inherited import (
     is_as,
     related_to,
 )
+from polyexec.serialization.programs import by_name, is_of_program
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import identity_of
 from polyexec.serialization.uses import Uses
@@ -74,8 +77,11 @@ def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
     identity = identity_of(kind)
     by_number: tuple[Any, ...] = known, (identity, kind.__qualname__)
     destination, collection = here.destination, here.collection
-    if destination is not None and destination.is_origin and is_from_parent(kind, identity):
-        return by_number
+    if destination is not None and destination.is_origin:
+        if is_from_parent(kind, identity):
+            return by_number
+        if is_of_program(kind):
+            return by_name, (kind.__qualname__,)
     if collection.needs is not None:
         collection.needs.append(kind)
         return by_number
@@ -182,8 +188,17 @@ def _own(pickler: ByValuePickler, kind: Any) -> _Own:
     return own
 
 
-#: Held while it is counted how many bytes definitions take.
-_counting = threading.RLock()
+def _renew_lock() -> None:
+    """Have a lock of its own in a child, for a thread that is not there may hold the last one."""
+    global _counting  # noqa: PLW0603 - once a process
+    #: Held while it is counted how many bytes definitions take.
+    _counting = threading.RLock()
+
+
+_counting: threading.RLock
+_renew_lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _keep(destination: Destination, key: tuple[int, bool], own: _Own) -> None:
@@ -219,7 +234,7 @@ def _define(
 
 def _sent(pickler: ByValuePickler, name: str, value: Any) -> Any:
     why = pickler._obstacle(value)
-    return value if why is None else StandIn(f"the attribute {name!r}", why)
+    return value if why is None else StandIn(f"the attribute {name!r}", why, name)
 
 
 def _dumped(pickler: ByValuePickler, obj: Any, *, tolerant: bool = False) -> bytes:
@@ -254,10 +269,8 @@ def _making(kind: Any) -> tuple[Any, ...]:
 
 def _is_named(kind: Any) -> bool:
     """Return whether *kind* is found by its name, and so not gone as long as that is."""
-    found: Any = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, "__dict__", {}).get(name)
-    return found is kind
+    module: Any = sys.modules.get(kind.__module__)
+    return module is not None and homes.found(vars(module), kind.__qualname__) is kind
 
 
 def _slots(kind: Any) -> tuple[str, ...]:

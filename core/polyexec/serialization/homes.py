@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyexec.serialization.programs import Program
 
 __all__ = [
     "adopt",
     "adopted",
     "born",
     "delivered",
+    "found",
     "home_of",
     "inherit_classes",
     "inherited",
     "lent",
+    "program",
     "stamps",
     "was_born",
 ]
@@ -28,6 +33,8 @@ delivered: dict[str, dict[str, Any]] = {}
 lent: dict[str, set[str]] = {}
 #: By what those that can change are known again, as far as they are.
 stamps: dict[str, dict[str, bytes]] = {}
+#: What runs the program here for a name that is not here, if anything does.
+program: Program | None = None
 #: The attributes of classes that this process has from the one that it was forked from.
 inherited: dict[str, dict[str, Any]] = {}
 
@@ -40,12 +47,19 @@ def inherit_classes() -> None:
             inherited[identity] = dict(vars(kind))
 
 
+def found(namespace: dict[str, Any], qualname: str) -> Any:
+    """Return what *namespace* leads to by that *qualname*, None if that is nothing."""
+    one: Any = None
+    for name in qualname.split("."):
+        one = (namespace if one is None else getattr(one, "__dict__", {})).get(name)
+        if one is None:
+            break
+    return one
+
+
 def was_born(kind: Any) -> bool:
     """Return whether the class *kind* was found by its name as its module was adopted."""
-    found: Any = born.get(kind.__module__, {})
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, "__dict__", found).get(name, {})
-    return found is kind
+    return found(born.get(kind.__module__, {}), kind.__qualname__) is kind
 
 
 def adopt(module: str, namespace: dict[str, Any]) -> None:

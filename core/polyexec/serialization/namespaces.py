@@ -21,7 +21,7 @@ import types
 import weakref
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
@@ -126,8 +126,8 @@ def _reduce_weak_keys(mapping: weakref.WeakKeyDictionary[Any, Any]) -> tuple[Any
     return weakref.WeakKeyDictionary, (dict(mapping.items()),)  # a generic function has one
 
 
-def _reduce_weak_values(mapping: weakref.WeakValueDictionary[Any, Any]) -> tuple[Any, ...]:
-    return weakref.WeakValueDictionary, (dict(mapping.items()),)  # those stay that others refer to
+def _reduce_weak_values(_: weakref.WeakValueDictionary[Any, Any]) -> NoReturn:
+    raise TypeError("cannot pickle what holds its values weakly")  # nor would any of them stay
 
 
 def _reduce_cached_property(prop: functools.cached_property[Any]) -> tuple[Any, ...]:
@@ -351,7 +351,7 @@ class ByValuePickler(_Pickler):
             if why is None:
                 yield name, value
             elif not is_there:
-                yield name, StandIn(f"the global {name!r}", why)
+                yield name, StandIn(f"the global {name!r}", why, name)
 
     def _obstacle(self, value: Any) -> str | None:
         """Return why *value* can't be pickled, None if it can."""
