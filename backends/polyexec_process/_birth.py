@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
-from polyexec.serialization import homes
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import adopt, inherit_classes
-from polyexec.serialization.programs import Absent, Program
 from polyexec_process import _carry
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ class Birth(NamedTuple):
     initializer: bytes | None = None
     argv: Sequence[str] = ()
     directory: str | None = None
-    #: The path and the package of the program, if the worker can run it.
-    program: tuple[str, str | None] | None = None
 
     @property
     def is_local(self) -> bool:
@@ -57,10 +54,8 @@ class Birth(NamedTuple):
             inherit_classes()
         else:
             # Pickles that know no better than names find what came here.
-            sys.modules.update(dict.fromkeys(MAINS, Absent("__main__")))
+            sys.modules.update(dict.fromkeys(MAINS, types.ModuleType("__main__")))
             sys.modules["__polyexec_worker__"] = main
-            if self.program is not None:
-                homes.program = Program(*self.program)
         for name in MAINS:
             if name in sys.modules:
                 adopt(name, vars(sys.modules[name]))

@@ -153,7 +153,7 @@ class Births:
             command += interpreter_command(executable, setting.format(path) + _WORKER)
         else:
             source = setting.format(path) + "from polyexec_process._nursery import main; "
-            source += f"main{(*about, preload, (program() or [None])[0])!r}"
+            source += f"main{(*about, preload, program())!r}"
             command = interpreter_command(executable, source)
         sock.set_inheritable(True)
         return os.posix_spawn(

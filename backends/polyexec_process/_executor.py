@@ -23,7 +23,6 @@ from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._nursery import current_directory
 from polyexec_process._pool import LocalPool
-from polyexec_process._preload import program
 from polyexec_process._settings import Settings
 
 if TYPE_CHECKING:
@@ -259,5 +258,4 @@ def birth(settings: Settings, name: str, method: str, cpus: int) -> Birth:
         None if forked or bound is None else dumps_for_heir(bound),
         argv=() if forked else tuple(sys.argv),
         directory=None if forked else current_directory(),
-        program=None if forked else program(),
     )

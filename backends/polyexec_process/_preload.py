@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ def preload(names: Iterable[str], main: str | None) -> None:
     """Import the modules *names*; `__main__` is the program at the path *main*."""
     for name in names:
         if name == "__main__":
-            from polyexec.serialization.programs import is_guarded
-
             if main is not None and is_guarded(main):
                 _import_program(main)
         else:
@@ -24,14 +21,36 @@ def preload(names: Iterable[str], main: str | None) -> None:
                 __import__(name)
 
 
-def program() -> tuple[str, str | None] | None:
-    """Return the path of the running program, and its package; None if it has none."""
+def program() -> str | None:
+    """Return the path of the running program, None if it has none."""
     main: Any = sys.modules["__main__"]
     path: str | None = getattr(main, "__file__", None)
-    if path is None:
-        return None
-    # pathlib takes long to import.
-    return os.path.abspath(path), getattr(main, "__package__", None)  # noqa: PTH100
+    return path
+
+
+def is_guarded(path: str) -> bool:
+    """Return whether the program at *path* keeps `if __name__ == "__main__"` from being run again.
+
+    One that does not would start all over, and so is not imported.
+    """
+    import ast
+    from pathlib import Path
+
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):  # not a source file
+        return False
+    return any(
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and {"__name__", "__main__"} <= {_text(part) for part in ast.walk(node.test)}
+        for node in tree.body
+    )
+
+
+def _text(node: Any) -> str | None:
+    text = getattr(node, "id", None) or getattr(node, "value", None)
+    return text if isinstance(text, str) else None
 
 
 def _import_program(path: str) -> None:

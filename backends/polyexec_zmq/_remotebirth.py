@@ -31,10 +31,7 @@ class RemoteBirth(NamedTuple):
         """Have this process look as one that multiprocessing started; return its initializer."""
         os.environ.update(self.env)
         told: Birth = pickle.loads(self.birth)
-        # On another machine there may be another program by that path.
-        birth = told._replace(
-            name=self.name, start_method=self.start_method, cpus=self.cpus, program=None
-        )
+        birth = told._replace(name=self.name, start_method=self.start_method, cpus=self.cpus)
         initializer = birth.settle()
         if self.output is not None:
             from polyexec_zmq._output import connect_streams

@@ -78,17 +78,24 @@ class RemotePool:
             self._incoming.append(job)
             self._hub.line.wake()
             return
-        with Uninterrupted(), self.lock:
-            if self._closing:
-                job.state = ENDED
-            else:
-                self._open()
+        stopped: list[Job] = []
+        try:
+            with Uninterrupted(), self.lock:
+                if self._closing:
+                    job.state = ENDED
+                    stopped.append(job)
+                    return
+                try:
+                    self._open()
+                except BaseException:
+                    stopped += self._take_waiting()  # for nobody else would
+                    raise
                 self._delivery.submitted(job)
                 self._ready.append(job)
-        if job.state == ENDED:
-            self._crew.stopped(job)
-        else:
-            self._hub.line.wake()
+        finally:
+            for each in stopped:
+                self._crew.stopped(each)
+        self._hub.line.wake()
 
     def want_worker(self) -> None:
         """Have the workers started."""
@@ -216,7 +223,8 @@ class RemotePool:
                     self.lock.notify_all()
                 else:
                     self._send(wire.CLOSE, wire.COUNT.pack(signum))
-            waiting = self._take_waiting() if signum and not is_midst else []
+            ends = signum or self._number is None
+            waiting = self._take_waiting() if ends and not is_midst else []
         for job in waiting:
             self._crew.stopped(job)
 

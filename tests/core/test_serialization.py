@@ -298,3 +298,16 @@ def test_a_table_forgets_functions_that_are_gone() -> None:
         table.encode(lambda number=number: number)
     gc.collect()
     assert len(table._known) <= 1
+
+
+@pytest.mark.parametrize("other", [0, lambda: 0], ids=["plain", "by-value"])
+def test_an_item_that_stops_its_pickler_spoils_no_other(other: object) -> None:
+    class Stopping:
+        def __reduce__(self) -> Any:
+            raise SystemExit("stop")
+
+    shared = ["shared"]
+    items = [other, [["a"], shared, Stopping()], [["b"], ["c"], shared]]
+    _, (_, error), (value, _) = unpack_items(pack_items(items))
+    assert isinstance(error, SystemExit)
+    assert value == [["b"], ["c"], ["shared"]]

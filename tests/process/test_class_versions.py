@@ -277,6 +277,37 @@ if __name__ == "__main__":
         print(executor.submit(call, add, 3, 1).result(), executor.submit(back).result() is add)
 """
 
+REDEFINED = """
+import functools
+
+SOURCE = '''
+def add(x, n={0}) -> {1}:
+    return x + n
+
+@functools.lru_cache
+def cached(x, *, n={0}):
+    return x + n
+
+def keyed(x):
+    return x
+keyed.key = {0}
+'''
+
+def key_of(function):
+    return function.key
+
+def hint_of(function):
+    return function.__annotations__["return"].__name__
+
+if __name__ == "__main__":
+    with open_executor() as executor:
+        for args in ((1, "int"), (2, "float"), (1, "int")):
+            exec(SOURCE.format(*args))
+            results = [executor.submit(fn, 1).result() for fn in (add, cached)]
+            results += [executor.submit(key_of, keyed).result()]
+            print(*results, executor.submit(hint_of, add).result())
+"""
+
 FIRST_USE = """
 class Config:
     size = 3
@@ -335,6 +366,10 @@ def test_a_function_that_has_a_name_is_one_in_a_process(program: Runner) -> None
         "8",
         "2 True",
     ]
+
+
+def test_a_function_that_is_defined_again_is_another(program: Runner) -> None:
+    assert lines(program, REDEFINED) == ["2 2 1 int", "3 3 2 float", "2 2 1 int"]
 
 
 def test_classes_live_until_all_is_read_that_came_with_them(program: Runner) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -437,6 +438,23 @@ if __name__ == "__main__":
 def test_a_task_that_leaves_its_group_outlives_no_program(program: Runner) -> None:
     done = program.run(sys.executable, program.write(STRAY))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("method", ["spawn", "zmq"])
+def test_what_is_submitted_as_no_worker_can_be_had_ends(context: Context) -> None:
+    futures: list[Any] = []
+
+    class Refusing:
+        def __reduce__(self) -> Any:
+            futures.append(executor.submit(int))
+            raise ValueError("no initializer")
+
+    executor: Any = context.Executor(1, initializer=print, initargs=(Refusing(),))
+    with suppress(ValueError):
+        futures.append(executor.submit(int))
+    assert futures
+    assert not concurrent.futures.wait(futures, PATIENCE).not_done
+    executor.shutdown()
 
 
 @pytest.mark.parametrize("method", LOCAL)

@@ -404,108 +404,12 @@ if __name__ == "__main__":
 def test_a_global_that_cannot_be_sent_is_missed_only_by_who_uses_it(program: Runner) -> None:
     if program.method == "fork":
         pytest.skip("it inherits them")
-    source = WITHOUT.replace('if __name__ == "__main__":', "if True:")  # so it is not run again
-    done = program.run(sys.executable, program.write(source))
+    done = program.run(sys.executable, program.write(WITHOUT))
     first, second, returned, third = done.stdout.splitlines()
     assert first.startswith("UnpicklableError(\"the global 'lock' of the main module was not sent")
     assert second.startswith("1 UnpicklableError(\"the global 'inner' of the main module was not")
     assert returned == "UnpicklableError"
     assert (third, done.stderr) == ("1", "")
-
-
-AGAIN = """
-import collections
-import dataclasses
-import sys
-import threading
-import weakref
-import polyexec
-
-if __name__ == "__mp_main__":
-    print("run again", flush=True)
-
-lock = threading.Lock()
-count = 0
-
-@dataclasses.dataclass
-class Item:
-    number: int
-
-class Tree:
-    lock = threading.RLock()
-    live = weakref.WeakValueDictionary()
-
-    def __init__(self):
-        with self.lock:
-            self.live[id(self)] = self
-
-def begin(queue, start):
-    global items, count
-    items, count = queue, start
-
-def plain(number):
-    return number
-
-def locked(_):
-    with lock:
-        return lock.locked()
-
-def counted():
-    global count
-    count += 1
-    return count
-
-def live(_):
-    tree = Tree()
-    return len(Tree.live)
-
-def take():
-    item = items.get()
-    return isinstance(item, Item), item, counted()
-
-def call(name, *args):
-    return getattr(sys.modules["__main__"], name)(*args)
-
-if __name__ == "__main__":
-    ctx = polyexec.get_context(METHOD)
-    queue = ctx.Queue()
-    for number in range(2):
-        queue.put(Item(number))
-    with ctx.Executor(1, initializer=begin, initargs=(queue, 10)) as executor:
-        print(executor.submit(plain, 1).result(), flush=True)
-        for fn in (locked, live, take):
-            print(executor.submit(fn, *[0] * (fn is not take)).result())
-        is_item, item, _ = executor.submit(take).result()
-        is_same = executor.submit(lambda one: one == Item(1), item).result()
-        print(is_item, type(item) is Item, is_same)
-        print(executor.submit(call, "plain", 5).result(), executor.submit(counted).result())
-"""
-
-
-def test_the_program_is_run_once_more_for_what_can_be_had_no_other_way(program: Runner) -> None:
-    if program.method == "zmq":
-        pytest.skip("there may be another program where its workers are")
-    done = program.run(sys.executable, program.write(AGAIN))
-    printed = done.stdout.splitlines()
-    if program.method != "fork":
-        assert printed.pop(1) == "run again"
-    assert printed == [
-        "1",
-        "True",
-        "1",
-        "(True, Item(number=0), 11)",
-        "True True True",
-        "5 13",
-    ]
-    assert done.stderr == ""
-
-
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_a_program_that_fails_as_it_is_run_once_more_fails_who_needs_it(program: Runner) -> None:
-    failing = AGAIN.replace('print("run again", flush=True)', 'raise OSError("no second time")')
-    done = program.run(sys.executable, program.write(failing))
-    assert done.stdout == "1\n"
-    assert done.stderr.splitlines()[-1] == "OSError: no second time"
 
 
 NESTED = """

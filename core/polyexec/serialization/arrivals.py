@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import sys
 import threading
 import types
 import weakref
@@ -21,7 +20,6 @@ from polyexec.serialization import homes, views
 from polyexec.serialization.deliveries import as_inherited
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.enumerations import make_enum
-from polyexec.serialization.programs import Absent, is_of_program
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import class_of, register
 from polyexec.serialization.views import Brought, View
@@ -308,27 +306,13 @@ def known(identity: str, name: str) -> Any:
 def _made(identity: str, make: bytes) -> Any:
     named, *parts = pickle.loads(make)
     kind = class_of(identity)  # to find what it is made of may have made it
-    if kind is None and named and (own := _own(parts[3])) is not None:
-        kind = register(identity, own)
-        born = _Arrival(own, from_parent=here.reading, born=dict(vars(own)))
-        _arrivals.setdefault(own, born)
-    elif kind is None:
+    if kind is None:
         made = _make(*parts)
         _arrivals[made] = _Arrival(made, from_parent=here.reading and named)
         kind = register(identity, made)
         if named and kind is made:
             _settle(kind)
     return kind
-
-
-def _own(namespace: dict[str, Any]) -> Any:
-    """Return what the program has made here as that class, None if it has not been run."""
-    if "__module__" in namespace and isinstance(sys.modules.get("__main__"), Absent):
-        home = homes.adopted.get(namespace["__module__"], {})
-        own = homes.found(home, namespace["__qualname__"])
-        if isinstance(own, type) and is_of_program(own):
-            return own
-    return None
 
 
 def _settle(kind: Any) -> None:

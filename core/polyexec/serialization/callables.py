@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CELLS",
+    "INHERITED",
     "LENT",
+    "RETURNED",
     "SAME",
     "STAMPS",
     "Global",
+    "has_arrived",
     "inherited_function",
     "make_cache",
     "make_function",
@@ -43,6 +46,11 @@ STAMPS: Final = "_polyexec_stamps"
 LENT: Final = "_polyexec_lent"
 SAME: Final = "_polyexec_same"
 CELLS: Final = "_polyexec_cells"
+
+#: What stands for what a function has of its own, if it is what a process was forked with, or is
+#: what its parent has sent it.
+INHERITED: Final = b"inherited"
+RETURNED: Final = b"returned"
 
 #: What has been made, and has no state yet, with the thread that is about to set that.
 _fresh: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -97,10 +105,28 @@ def _there(module: str, name: str | None, kind: type, own: bytes | None) -> Any:
     mine = home.get(name)
     if type(mine) is not kind or _fresh.get(mine, threading.get_ident()) != threading.get_ident():
         return None
-    if module not in homes.adopted or homes.born[module].get(name) is mine:
-        return mine
-    arrived, had = _named.get((module, name), (None, None))
-    return mine if arrived is mine and own is not None and own == had else None
+    if own == INHERITED:
+        is_it = homes.born.get(module, {}).get(name) is mine
+    elif own == RETURNED:
+        is_it = module not in homes.adopted
+    else:
+        arrived, had = _named.get((module, name), (None, None))
+        if arrived is not mine:
+            from polyexec.serialization.namespaces import stamp_of
+
+            had = stamp_of(mine)
+        is_it = own is not None and own == had
+    return mine if is_it else None
+
+
+def has_arrived(function: Any, module: str, name: str) -> bool:
+    """Return whether *function* is what this process's parent has by that *name*."""
+    if module not in homes.adopted:
+        return False
+    return (
+        homes.born[module].get(name) is function
+        or _named.get((module, name), (None, None))[0] is function
+    )
 
 
 def make_function(
@@ -175,15 +201,18 @@ def set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any
 
 
 def make_cache(
-    module: str, name: str | None, parameters: dict[str, Any], wrapped: Callable[..., Any]
+    who: tuple[str, str | None, bytes | None],
+    parameters: dict[str, Any],
+    wrapped: Callable[..., Any],
 ) -> Any:
     """Return what `functools.lru_cache` makes of *wrapped*, or the one that is here."""
-    mine = _there(module, name, CACHED, b"")
+    module, name, own = who
+    mine = _there(module, name, CACHED, own)
     if mine is not None and _is_like(mine, parameters, wrapped):
         return mine
     cached: Any = functools.lru_cache(**parameters)(wrapped)
     _fresh[cached] = threading.get_ident()
-    _settle(module, name, cached, b"")
+    _settle(module, name, cached, own)
     return cached
 
 
@@ -193,8 +222,6 @@ def _is_like(cached: Any, parameters: dict[str, Any], wrapped: Any) -> bool:
         cached.cache_parameters() == parameters
         and type(mine) is type(wrapped) is types.FunctionType
         and mine.__code__ == wrapped.__code__
-        and not (mine.__defaults__ or wrapped.__defaults__)
-        and not (mine.__closure__ or wrapped.__closure__)
     )
 
 

@@ -34,7 +34,6 @@ from polyexec.serialization.inherited import (
     is_as,
     related_to,
 )
-from polyexec.serialization.programs import by_name, is_of_program
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import identity_of
 from polyexec.serialization.uses import Uses
@@ -77,11 +76,8 @@ def reduce_class(pickler: ByValuePickler, kind: Any) -> tuple[Any, ...]:
     identity = identity_of(kind)
     by_number: tuple[Any, ...] = known, (identity, kind.__qualname__)
     destination, collection = here.destination, here.collection
-    if destination is not None and destination.is_origin:
-        if is_from_parent(kind, identity):
-            return by_number
-        if is_of_program(kind):
-            return by_name, (kind.__qualname__,)
+    if destination is not None and destination.is_origin and is_from_parent(kind, identity):
+        return by_number
     if collection.needs is not None:
         collection.needs.append(kind)
         return by_number
@@ -234,7 +230,7 @@ def _define(
 
 def _sent(pickler: ByValuePickler, name: str, value: Any) -> Any:
     why = pickler._obstacle(value)
-    return value if why is None else StandIn(f"the attribute {name!r}", why, name)
+    return value if why is None else StandIn(f"the attribute {name!r}", why)
 
 
 def _dumped(pickler: ByValuePickler, obj: Any, *, tolerant: bool = False) -> bytes:

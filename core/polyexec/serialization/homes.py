@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from polyexec.serialization.programs import Program
+from typing import Any
 
 __all__ = [
     "adopt",
@@ -18,7 +15,6 @@ __all__ = [
     "inherit_classes",
     "inherited",
     "lent",
-    "program",
     "stamps",
     "was_born",
 ]
@@ -33,8 +29,6 @@ delivered: dict[str, dict[str, Any]] = {}
 lent: dict[str, set[str]] = {}
 #: By what those that can change are known again, as far as they are.
 stamps: dict[str, dict[str, bytes]] = {}
-#: What runs the program here for a name that is not here, if anything does.
-program: Program | None = None
 #: The attributes of classes that this process has from the one that it was forked from.
 inherited: dict[str, dict[str, Any]] = {}
 

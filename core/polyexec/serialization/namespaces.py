@@ -21,7 +21,7 @@ import types
 import weakref
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 from cloudpickle import cloudpickle as machinery
@@ -31,10 +31,13 @@ from polyexec.serialization import homes
 from polyexec.serialization.arrivals import known
 from polyexec.serialization.callables import (
     CELLS,
+    INHERITED,
     LENT,
+    RETURNED,
     SAME,
     STAMPS,
     Global,
+    has_arrived,
     inherited_function,
     make_cache,
     make_function,
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
     from polyexec.serialization.destinations import Inheritance
 
-__all__ = ["ByValuePickler", "dumps_by_value"]
+__all__ = ["ByValuePickler", "dumps_by_value", "stamp_of"]
 
 #: How many bytes a global may take, pickled, to be known again when it is delivered once more.
 _MOST: Final = 1 << 22
@@ -117,17 +120,19 @@ def _reduce_cache(cached: Any) -> Any:
     name = getattr(cached, "__qualname__", None)  # not every callable has one
     if name is not None and cached.__module__ not in MAINS and "<locals>" not in name:
         return cached.__reduce__()
-    home = home_of(cached.__module__) or {}
-    where = cached.__module__, name_in(home, cached), cached.cache_parameters()
-    return make_cache, (*where, cached.__wrapped__), cached.__dict__, None, None, set_cache_state
+    module = cached.__module__
+    named = name_in(home_of(module) or {}, cached)
+    own = None if named is None else what_is_its_own(cached, module, named)
+    made = make_cache, ((module, named, own), cached.cache_parameters(), cached.__wrapped__)
+    return (*made, cached.__dict__, None, None, set_cache_state)
 
 
 def _reduce_weak_keys(mapping: weakref.WeakKeyDictionary[Any, Any]) -> tuple[Any, ...]:
     return weakref.WeakKeyDictionary, (dict(mapping.items()),)  # a generic function has one
 
 
-def _reduce_weak_values(_: weakref.WeakValueDictionary[Any, Any]) -> NoReturn:
-    raise TypeError("cannot pickle what holds its values weakly")  # nor would any of them stay
+def _reduce_weak_values(mapping: weakref.WeakValueDictionary[Any, Any]) -> tuple[Any, ...]:
+    return weakref.WeakValueDictionary, (dict(mapping.items()),)  # those stay that others refer to
 
 
 def _reduce_cached_property(prop: functools.cached_property[Any]) -> tuple[Any, ...]:
@@ -289,7 +294,7 @@ class ByValuePickler(_Pickler):
         namespace = func.__globals__
         used = slots["__globals__"]
         named = name_in(namespace, func)
-        own = None if named is None else _stamp_of_its_own(func)
+        own = None if named is None else what_is_its_own(func, module, named)
         for name in names:
             if name in namespace:  # those of the bodies of classes are not among them
                 used.setdefault(name, namespace[name])
@@ -351,7 +356,7 @@ class ByValuePickler(_Pickler):
             if why is None:
                 yield name, value
             elif not is_there:
-                yield name, StandIn(f"the global {name!r}", why, name)
+                yield name, StandIn(f"the global {name!r}", why)
 
     def _obstacle(self, value: Any) -> str | None:
         """Return why *value* can't be pickled, None if it can."""
@@ -471,12 +476,29 @@ def _stamp(value: Any) -> bytes | None:
     return file.digest()
 
 
-def _stamp_of_its_own(func: types.FunctionType) -> bytes | None:
-    """Return by what is known again what *func* has beside its code, None if that can't be."""
-    if not (func.__defaults__ or func.__kwdefaults__ or func.__closure__ or func.__dict__):
-        return b""
-    cells = [_content(cell) for cell in func.__closure__ or ()]
-    return _stamp((func.__defaults__, func.__kwdefaults__, cells, func.__dict__))
+def what_is_its_own(function: Any, module: str, name: str) -> bytes | None:
+    """Return by what another process knows *function* again, which *module* has by that *name*.
+
+    None if that can't be.
+    """
+    inheritance = _inheritance()
+    if inheritance is not None and module in MAINS and inheritance.has(name, function):
+        return INHERITED
+    destination = here.destination
+    if destination is not None and destination.is_origin and has_arrived(function, module, name):
+        return RETURNED
+    return stamp_of(function)
+
+
+def stamp_of(function: Any) -> bytes | None:
+    """Return by what is known again what *function* has beside its code, None if that can't be."""
+    wrapped = function.__wrapped__ if isinstance(function, CACHED) else function
+    if type(wrapped) is not types.FunctionType:
+        return None
+    cells = [_content(cell) for cell in wrapped.__closure__ or ()]
+    own = function.__dict__, wrapped.__dict__, wrapped.__annotations__, wrapped.__doc__
+    parts = wrapped.__defaults__, wrapped.__kwdefaults__, cells, *own
+    return _stamp(parts) if any(parts) else b""
 
 
 def _content(cell: types.CellType) -> Any:

@@ -132,14 +132,17 @@ class ItemDumper:
                 self._is_by_value, self._pickler = True, None
             return self._dump(obj)
         except Exception:  # noqa: BLE001 - who is asked again says it
-            self._pickler = None
             return dumps(obj)
 
     def _dump(self, obj: Any) -> bytes:
         if self._pickler is None:
             self._pickler = self._open()
         file, pickler = self._file, self._pickler
-        pickler.dump(obj)
+        try:
+            pickler.dump(obj)
+        except BaseException:
+            self._pickler = None  # which remembers what was not written
+            raise
         data = file.getvalue()
         pickler.clear_memo()
         file.seek(0)
