@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -58,6 +59,12 @@ class Runner:
             cwd=self.folder,
             **options,
         )
+
+    def lines(self, source: str) -> list[str]:
+        """Return what a program prints, which must run without a word of errors."""
+        done = self.run(sys.executable, self.write(source))
+        assert done.stderr == ""
+        return done.stdout.splitlines()
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         """Start *command*."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 HEAD = """
 import collections
 import gc
+import os
+import pathlib
 import sys
 import threading
-import time
 import polyexec
 
 def open_executor(**options):
@@ -64,10 +65,14 @@ if __name__ == "__main__":
         Config.size = 2
         print(first, call(size_of), set(outcomes))
         Config.size = 1
-        executor.submit(time.sleep, 0.2)
+        gate = pathlib.Path("gate").absolute()
+        os.mkfifo(gate)
+        executor.submit(gate.read_bytes)
         again = executor.options(retries=1, retry_exceptions=(OSError,)).submit(fail_once)
         Config.size = 2
-        print(executor.options(priority=1).submit(size_of).result(), again.result(), call(size_of))
+        first = executor.options(priority=1).submit(size_of)
+        gate.write_text("open")
+        print(first.result(), again.result(), call(size_of))
         shared = executor.share(Config())
         Config.size = 3
         print(call(size_of), call(lambda handle: handle.value.size, shared), call(size_of))
@@ -331,15 +336,8 @@ if __name__ == "__main__":
 """
 
 
-def lines(program: Runner, source: str) -> list[str]:
-    """Return what a program prints that may use what `HEAD` defines."""
-    done = program.run(sys.executable, program.write(HEAD + source))
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
 def test_each_task_finds_classes_as_they_were_when_it_was_submitted(program: Runner) -> None:
-    assert lines(program, CHANGED) == [
+    assert program.lines(HEAD + CHANGED) == [
         "1 2 1",
         "1 2 {1}",
         "2 1 2",
@@ -351,13 +349,13 @@ def test_each_task_finds_classes_as_they_were_when_it_was_submitted(program: Run
 def test_a_class_that_names_itself_or_one_of_its_own_finds_globals_as_they_are(
     program: Runner,
 ) -> None:
-    assert lines(program, SELF_NAMING) == [
+    assert program.lines(HEAD + SELF_NAMING) == [
         f"{limit} ({limit}, {limit}) {limit} {limit} {limit}" for limit in range(4)
     ]
 
 
 def test_a_function_that_has_a_name_is_one_in_a_process(program: Runner) -> None:
-    assert lines(program, NAMED) == [
+    assert program.lines(HEAD + NAMED) == [
         "('add', True, True) add",
         "True",
         "[1, 1, 1]",
@@ -369,26 +367,26 @@ def test_a_function_that_has_a_name_is_one_in_a_process(program: Runner) -> None
 
 
 def test_a_function_that_is_defined_again_is_another(program: Runner) -> None:
-    assert lines(program, REDEFINED) == ["2 2 1 int", "3 3 2 float", "2 2 1 int"]
+    assert program.lines(HEAD + REDEFINED) == ["2 2 1 int", "3 3 2 float", "2 2 1 int"]
 
 
 def test_classes_live_until_all_is_read_that_came_with_them(program: Runner) -> None:
-    assert lines(program, KEPT) == ["{(20000, 1)}", "[0, 1, 2, 3]", "1 2"]
+    assert program.lines(HEAD + KEPT) == ["{(20000, 1)}", "[0, 1, 2, 3]", "1 2"]
 
 
 def test_what_is_submitted_while_something_else_is_pickled_brings_its_own_classes(
     program: Runner,
 ) -> None:
-    assert lines(program, WITHIN) == ["int int Holder Holder {5}"] * 2
+    assert program.lines(HEAD + WITHIN) == ["int int Holder Holder {5}"] * 2
 
 
 def test_no_class_waits_for_an_import_of_another_thread(program: Runner) -> None:
-    assert lines(program, IMPORTING) == ["5"]
+    assert program.lines(HEAD + IMPORTING) == ["5"]
 
 
 @pytest.mark.parametrize("method", ["fork"])
 def test_threads_may_all_begin_at_once(program: Runner) -> None:
-    assert lines(program, FIRST_USE) == ["[3, 3, 3, 3]"]
+    assert program.lines(HEAD + FIRST_USE) == ["[3, 3, 3, 3]"]
 
 
 def test_who_interrupts_the_numbering_of_classes_may_number_some() -> None:
@@ -399,10 +397,13 @@ def test_who_interrupts_the_numbering_of_classes_may_number_some() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_child_numbers_classes_though_a_thread_of_its_parent_did() -> None:
-    with cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK:
-        pid = os.fork()
-        if not pid:
-            taken = cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK.acquire(timeout=PATIENCE)
-            os._exit(0 if taken else 1)
+def test_any_thread_of_a_forked_child_may_number_classes() -> None:
+    pid = os.fork()
+    if not pid:
+        taken: list[bool] = []
+        lock = cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK
+        thread = threading.Thread(target=lambda: taken.append(lock.acquire(timeout=PATIENCE)))
+        thread.start()
+        thread.join()
+        os._exit(0 if taken == [True] else 1)
     assert os.waitpid(pid, 0)[1] == 0

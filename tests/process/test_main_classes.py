@@ -493,15 +493,8 @@ if __name__ == "__main__":
 """
 
 
-def lines(program: Runner, source: str) -> list[str]:
-    """Return what a program prints that may use what `HEAD` defines."""
-    done = program.run(sys.executable, program.write(HEAD + source))
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
 def test_what_is_set_on_a_class_in_a_worker_stays(program: Runner) -> None:
-    assert lines(program, STATE) == [
+    assert program.lines(HEAD + STATE) == [
         "loaded",
         "[1, 2, 3, 4]",
         "('loaded', 4)",
@@ -513,7 +506,7 @@ def test_what_is_set_on_a_class_in_a_worker_stays(program: Runner) -> None:
 
 
 def test_a_result_changes_no_class(program: Runner) -> None:
-    assert lines(program, RESULTS) == [
+    assert program.lines(HEAD + RESULTS) == [
         "[0, 1, 2] True False 1000 real",
         "True True",
         "caught 0",
@@ -522,7 +515,7 @@ def test_a_result_changes_no_class(program: Runner) -> None:
 
 
 def test_classes_of_all_kinds_travel(program: Runner) -> None:
-    assert lines(program, KINDS) == [
+    assert program.lines(HEAD + KINDS) == [
         "('csv', 3)",
         "(1, 2)",
         refusal(),
@@ -546,7 +539,7 @@ def refusal() -> str:
 
 
 def test_what_a_function_is_bound_to_and_has_as_a_global_is_one(program: Runner) -> None:
-    assert lines(program, BOUND) == [
+    assert program.lines(HEAD + BOUND) == [
         "[True, (True, True), True, (True, True)]",
         "[(1, 1), (2, 2)]",
         "6 [1, 2, 3]",
@@ -558,17 +551,17 @@ def test_what_a_function_is_bound_to_and_has_as_a_global_is_one(program: Runner)
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_pickles_in_workers_find_classes_by_name(program: Runner) -> None:
-    assert lines(program, NAMES.replace("TIMEOUT", str(PATIENCE))) == ["[0, 1]", "1", "True"]
+    assert program.lines(HEAD + NAMES.replace("TIMEOUT", str(PATIENCE))) == ["[0, 1]", "1", "True"]
 
 
 def test_forked_workers_use_locks_wherever_they_are(program: Runner) -> None:
     if program.method != "fork":
         pytest.skip("others inherit nothing")
-    assert lines(program, LOCKS) == ["1", "2", "1", "2", "5"]
+    assert program.lines(HEAD + LOCKS) == ["1", "2", "1", "2", "5"]
 
 
 def test_a_class_is_as_it_was_when_who_uses_it_was_submitted(program: Runner) -> None:
-    assert lines(program, REBOUND) == [
+    assert program.lines(HEAD + REBOUND) == [
         str([factor for factor in (1, 2, 1, 2) for _ in range(4)]),
         "[{1}, {2}]",
         "km km km m m m ft ft ft m m m ",
@@ -580,4 +573,4 @@ def test_a_class_is_as_it_was_when_who_uses_it_was_submitted(program: Runner) ->
 
 
 def test_a_child_of_the_program_sends_what_the_program_would(program: Runner) -> None:
-    assert lines(program, CHILD) == ["1 1 10 20 True"] * 3
+    assert program.lines(HEAD + CHILD) == ["1 1 10 20 True"] * 3

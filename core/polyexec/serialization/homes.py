@@ -43,11 +43,10 @@ def inherit_classes() -> None:
 
 def found(namespace: dict[str, Any], qualname: str) -> Any:
     """Return what *namespace* leads to by that *qualname*, None if that is nothing."""
-    one: Any = None
-    for name in qualname.split("."):
-        one = (namespace if one is None else getattr(one, "__dict__", {})).get(name)
-        if one is None:
-            break
+    first, *others = qualname.split(".")
+    one = namespace.get(first)
+    for name in others:
+        one = getattr(one, "__dict__", {}).get(name)
     return one
 
 

@@ -91,7 +91,7 @@ def _dumps(
             if destination is not None:
                 way = way._replace(reducers=destination.reducers(all_of_them=True))
             return _by_value(obj, buffers, way, error)
-        if b"__main__" in data or b"__mp_main__" in data or _by_value_modules():
+        if _names_main(data) or _by_value_modules():
             return _by_value(obj, buffers, way, None)
         return data
     finally:
@@ -126,7 +126,7 @@ class ItemDumper:
         try:
             if not self._is_by_value:
                 data = self._dump(obj)
-                if b"__main__" not in data and b"__mp_main__" not in data:
+                if not _names_main(data):
                     return data
                 # Others are likely to need it, too.
                 self._is_by_value, self._pickler = True, None
@@ -244,6 +244,10 @@ def refuse(obj: Any, cause: Exception) -> NoReturn:
         f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
         "pickled, or open files, sockets and locks in the task itself"
     ) from cause
+
+
+def _names_main(data: bytes) -> bool:
+    return b"__main__" in data or b"__mp_main__" in data
 
 
 def _by_value_modules() -> bool:

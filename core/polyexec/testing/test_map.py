@@ -60,11 +60,11 @@ def test_each_result_is_had_once_however_it_is_read(
 def test_several_threads_may_read_one_map(
     executor: Executor, patience: float, chunksize: int | None
 ) -> None:
-    results = executor.map(tasks.square, range(6_000), chunksize=chunksize)
+    results = executor.map(tasks.square, range(20_000), chunksize=chunksize)
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         read = [threads.submit(list, results) for _ in range(4)]
         values = itertools.chain.from_iterable(future.result(patience) for future in read)
-        assert sorted(values) == [number**2 for number in range(6_000)]
+        assert sorted(values) == [number**2 for number in range(20_000)]
 
 
 def test_map_takes_an_endless_input(executor: Executor, patiently: Callable[..., Any]) -> None:
