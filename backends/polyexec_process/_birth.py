@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.destinations import MAINS
-from polyexec.serialization.homes import adopt, inherit_classes
+from polyexec.serialization.homes import NotRun, adopt, inherit_classes
 from polyexec_process import _carry
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Birth(NamedTuple):
             inherit_classes()
         else:
             # Pickles that know no better than names find what came here.
-            sys.modules.update(dict.fromkeys(MAINS, types.ModuleType("__main__")))
+            sys.modules.update(dict.fromkeys(MAINS, NotRun("__main__")))
             sys.modules["__polyexec_worker__"] = main
         for name in MAINS:
             if name in sys.modules:

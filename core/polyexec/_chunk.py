@@ -20,18 +20,28 @@ if TYPE_CHECKING:
 MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.
 MAX_BYTES = 1 << 18
+#: What part of a chunk is so small that even smaller ones are made with less care.
+_SMALL = 10
 
 
 class ChunkOutcome:
     """What a chunk's items came to, and the seconds that they took together.
 
-    *values* has one for each item; *errors* has, by place, the exception of each that has none.
+    *values* has one for each item; *errors* has, by place, the exception of each that has none. If
+    *plain*, nobody can tell how long the values are kept.
     """
 
-    def __init__(self, values: list[Any], errors: dict[int, BaseException], seconds: float) -> None:
+    def __init__(
+        self,
+        values: list[Any],
+        errors: dict[int, BaseException],
+        seconds: float,
+        plain: bool = False,  # noqa: FBT001, FBT002 - as pickled
+    ) -> None:
         self.values = values
         self.errors = errors
         self.seconds = seconds
+        self.plain = plain
 
     @property
     def weight(self) -> int:
@@ -39,8 +49,10 @@ class ChunkOutcome:
         return weight_of(self.values[0]) if self.values else 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self.errors and (len(self.values) == 1 or are_plain(self.values)):
-            return (ChunkOutcome, (self.values, {}, self.seconds))
+        if not self.errors:
+            plain = are_plain(self.values)
+            if plain or len(self.values) == 1:
+                return (ChunkOutcome, (self.values, {}, self.seconds, plain))
         return reduced_once(self, self._packed)
 
     def _packed(self) -> tuple[Any, ...]:
@@ -68,8 +80,8 @@ def _unpacked(
 class Items:
     """The arguments of a chunk's calls, of which one that can't be pickled spoils no other.
 
-    Each is a tuple of arguments; if *single*, it is the only argument itself. *errors* has, by
-    place, what kept an item from arriving.
+    Each is a tuple of arguments; if *single*, it is the only argument itself. A range of them goes
+    as a range. *errors* has, by place, what kept an item from arriving.
     """
 
     def __init__(
@@ -92,15 +104,20 @@ class Items:
     def __reduce__(self) -> tuple[Any, ...]:
         items, single = self.items, self.single
         # Where there is one item, there is no other to be spared, and its buffers stay visible.
-        if len(items) == 1 or are_plain(items if single else itertools.chain.from_iterable(items)):
+        if len(items) == 1 or self._are_plain():
             return (_restore_plain, (items, single))
         return reduced_once(self, self._packed)
+
+    def _are_plain(self) -> bool:
+        if isinstance(self.items, range):
+            return True
+        return are_plain(self.items if self.single else itertools.chain.from_iterable(self.items))
 
     def _packed(self) -> tuple[Any, ...]:
         return (_restore_packed, (pack_items(self.items), self.single))
 
 
-def _restore_plain(items: list[Any], single: bool) -> Items:  # noqa: FBT001 - as pickled
+def _restore_plain(items: Sequence[Any], single: bool) -> Items:  # noqa: FBT001 - as pickled
     return Items(items, single=single)
 
 
@@ -144,17 +161,18 @@ class Chunk(_Named):
         self, left: Iterator[Any], values: list[Any], errors: dict[int, BaseException], items: Items
     ) -> None:
         """Append what *fn* returns for each of those that are *left* of *items*."""
-        fn, append = self.fn, values.append
+        fn = self.fn
+        # One by one, for what came before an error counts, and a StopIteration is one.
         if items.errors:
             for item in left:
                 args = (item,) if items.single else item
-                append(None if len(values) in errors else fn(*args))
+                values.append(None if len(values) in errors else fn(*args))
         elif items.single:
             for item in left:
-                append(fn(item))
+                values.append(fn(item))  # noqa: PERF401
         else:
             for item in left:
-                append(fn(*item))
+                values.append(fn(*item))  # noqa: PERF401
 
 
 class Single(_Named):
@@ -201,11 +219,13 @@ class AdaptiveSize:
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
     into a chunk than it has learned of before, or than a fraction of what is left, where that is
-    known.
+    known. That is a small one, and a larger one once that comes to a tenth of the time and less,
+    where to share out still better gains less than more chunks cost.
     """
 
     def __init__(self, remaining: int, workers: int, seconds: float) -> None:
         self._remaining = remaining
+        self._workers = workers
         self._share = 4 * workers
         self._target = seconds
         self._seconds = seconds
@@ -215,9 +235,10 @@ class AdaptiveSize:
     @property
     def size(self) -> int:
         """How many items the next chunk shall have."""
-        wanted = min(self._wanted, self._learned)
+        most = wanted = min(self._wanted, self._learned)
         if self._remaining > 0:
-            wanted = min(wanted, self._remaining // self._share)
+            share, larger = self._remaining // self._share, self._remaining // self._workers
+            wanted = min(most, max(share, min(most // _SMALL, larger)))
         return max(wanted, 1)
 
     @property

@@ -23,7 +23,7 @@ from polyexec.interrupts import Interruptible, Uninterrupted
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from polyexec._ledger import Ledger
 
@@ -73,7 +73,8 @@ class Ends(Alarm):
 class Feeder:
     """Turns the inputs of a map into futures, a bounded distance ahead of what is read.
 
-    Each input is a tuple of arguments; if *single*, it is the only argument itself.
+    Each input is a tuple of arguments; if *single*, it is the only argument itself. A range of
+    inputs is sent in parts, as what it is: that takes no time for each.
     *bound*: how many futures may be unfinished, and *few* while *crowded* or while chunks grow.
     *buffersize*: how many inputs may be ahead of the results read; if None, adaptive chunks may
     bring as many as were read, *ahead* at least. With *whole_chunks* a chunk in which the input
@@ -84,7 +85,7 @@ class Feeder:
         self,
         submit: Callable[..., concurrent.futures.Future[Any]],
         fn: Callable[..., Any],
-        inputs: Iterator[Any],
+        inputs: Iterator[Any] | range,
         *,
         single: bool,
         sizes: FixedSize | AdaptiveSize,
@@ -102,7 +103,8 @@ class Feeder:
         fixed = sizes.size if isinstance(sizes, FixedSize) else None
         plain = fixed == 1  # no chunk around an item
         self._fn = one_by_one(fn) if plain else Chunk(fn)
-        self._inputs: Iterator[Any] | None = inputs
+        #: What is left of them.
+        self._inputs: Iterator[Any] | range | None = inputs
         self._single = single
         self._sizes = sizes
         self._plain = plain
@@ -237,8 +239,11 @@ class Feeder:
             self._exhaust()
 
     def _pull_chunk(self, size: int) -> None:
-        items = self._pulled
         assert self._inputs is not None
+        if isinstance(self._inputs, range):
+            self._send_or_end(self._inputs[:size])
+            return
+        items = self._pulled
         try:
             items.extend(itertools.islice(self._inputs, max(size - len(items), 0)))
         except Exception:
@@ -246,20 +251,22 @@ class Feeder:
             if items and not self._whole_chunks:
                 self._send(items)
             raise
+        self._send_or_end(items)
+
+    def _send_or_end(self, items: Sequence[Any]) -> None:
         if items:
             self._send(items)
         else:
             self._exhaust()
 
-    def _send(self, items: list[Any]) -> None:
+    def _send(self, items: Sequence[Any]) -> None:
         with Uninterrupted():  # one that is counted, and never reported, is waited for for ever
             if self._plain:
-                future = self._submitted(*(items if self._single else items[0]))
+                future = self._submitted(items, *(items if self._single else items[0]))
             else:
                 chunk = Items(items, single=self._single)
                 self._weight = chunk.weight
-                future = self._submitted(chunk)
-            self._pulled = []
+                future = self._submitted(items, chunk)
             with self._lock:
                 self._unfinished += 1
                 self._unread += len(items)
@@ -270,13 +277,21 @@ class Feeder:
             else:
                 future.add_done_callback(self.ended.add_result)
 
-    def _submitted(self, *args: Any) -> concurrent.futures.Future[Any]:
+    def _submitted(self, items: Sequence[Any], *args: Any) -> concurrent.futures.Future[Any]:
         assert self._submit is not None
         if self._is_ours:  # Ctrl-C strikes it where it waits, and where it runs the user's code
-            return self._submit(self._fn, *args)
-        self._pulled = []  # it may have sent them when Ctrl-C strikes it
+            future = self._submit(self._fn, *args)
+            self._note_sent(items)
+            return future
+        self._note_sent(items)  # it may have sent them when Ctrl-C strikes it
         with Interruptible():
             return self._submit(self._fn, *args)
+
+    def _note_sent(self, items: Sequence[Any]) -> None:
+        """Take note that *items* are not to be sent once more."""
+        self._pulled = []
+        if isinstance(self._inputs, range):
+            self._inputs = self._inputs[len(items) :]
 
     def _exhaust(self) -> None:
         # The executor is not kept alive by results that are yet to be read.

@@ -9,6 +9,7 @@ the other workers.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import threading
 import time
@@ -45,6 +46,30 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
 
 
+class Run(Generic[T]):
+    """Some values, each of which is let go of as it is read, if not all of them are *plain*.
+
+    It is true as long as some are left.
+    """
+
+    def __init__(self, values: list[T], *, plain: bool) -> None:
+        self._left: Any
+        #: Reads them, for all who do.
+        self.values: Iterator[T]
+        if plain:
+            self.values = self._left = iter(values)
+        else:
+            self._left = itertools.repeat(deque(values), len(values))
+            self.values = map(deque.popleft, self._left)
+
+    def __bool__(self) -> bool:
+        return operator.length_hint(self._left) > 0
+
+    def drop(self) -> None:
+        """Let go of those that are left."""
+        deque(self.values, maxlen=0)
+
+
 class MapIterator(Generic[T]):
     """The results of one `map`, whose inputs a Feeder pulls and submits as they are read."""
 
@@ -65,8 +90,10 @@ class MapIterator(Generic[T]):
         self._reading = threading.Lock()  # held by the one thread that reads
         self._reader: int | None = None
         self._outcomes: deque[Outcome] = deque()
-        #: Values that come before those outcomes, and need no more looking after.
-        self._values: deque[T] = deque()
+        #: Values that come before those outcomes, and need no more looking after, in several runs
+        #: of which one is being read.
+        self._runs: deque[Run[T]] = deque()
+        self._run: Run[T] = Run([], plain=True)
         #: Futures that ended, and of which that is all that has been seen.
         self._ended: deque[concurrent.futures.Future[Any]] = deque()
         self._input_error: BaseException | None = None
@@ -75,15 +102,26 @@ class MapIterator(Generic[T]):
     _started = False
 
     def __iter__(self) -> Iterator[T]:
-        return self
+        # A loop takes no more calls into Python than there are runs. Several may go on at once.
+        return itertools.chain.from_iterable(_Runs(self))
 
     def __next__(self) -> T:
         try:
-            return self._values.popleft()
-        except IndexError:
+            return next(self._run.values)
+        except StopIteration:
             pass
         try:
             return self._next()
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
+
+    def _next_values(self) -> Iterator[T]:
+        """Return what has the next value, and perhaps some more; raises as `next` does."""
+        run = self._run
+        if run:
+            return run.values
+        try:
+            return Run([self._next()], plain=False).values
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
@@ -130,7 +168,7 @@ class MapIterator(Generic[T]):
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
         if self._started:
-            self._values.clear()
+            self._drop()
             self._feeder.forget()
         else:
             self._feeder.drain()
@@ -149,8 +187,8 @@ class MapIterator(Generic[T]):
         while True:
             self._see_to_ends()
             feeder.pull()
-            with suppress(IndexError):  # another thread may take the last one
-                return Outcome(self._values.popleft())
+            with suppress(StopIteration):
+                return Outcome(self._next_in_runs())
             if self._outcomes:
                 feeder.read(1)
                 return self._outcomes.popleft()
@@ -195,7 +233,22 @@ class MapIterator(Generic[T]):
             self._outcomes.extend(Outcome(value, errors.get(place)) for place, value in places)
         else:
             self._feeder.read(len(values))
-            self._values.extend(values)
+            self._runs.append(Run(values, plain=outcome.plain))
+
+    def _next_in_runs(self) -> T:
+        """Return the next of the values that are there; raises StopIteration if none is left."""
+        while True:
+            with suppress(StopIteration):  # another thread may take the last one
+                return next(self._run.values)
+            if not self._runs:
+                raise StopIteration
+            self._run = self._runs.popleft()
+
+    def _drop(self) -> None:
+        """Let go of what was not read."""
+        self._outcomes.clear()
+        self._runs.clear()
+        self._run.drop()
 
     def _wait(self) -> None:
         """Wait until something ends."""
@@ -231,9 +284,27 @@ class MapIterator(Generic[T]):
 
     def _failed(self) -> None:
         """End the iterator, for an error is about to be raised."""
-        self._outcomes.clear()
-        self._values.clear()
+        self._drop()
         self._feeder.forget()
+
+
+class _Runs(Generic[T]):
+    """What of a map's results is to be had at once, and so on."""
+
+    # Threads may share a chain of these, which lets go of it as one of them comes to the end: the
+    # others' calls must keep it, as only those of functions in Python do.
+
+    def __init__(self, results: MapIterator[T]) -> None:
+        self._results = results
+
+    def __iter__(self) -> Iterator[Iterator[T]]:
+        return self
+
+    def __next__(self) -> Iterator[T]:
+        try:
+            return self._results._next_values()
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
 
 def submit_map(
@@ -263,7 +334,7 @@ def submit_map(
     feeder = Feeder(
         submit,
         fn,
-        iter(iterables[0]) if single else zip(*iterables, strict=False),
+        _inputs_of(iterables),
         single=single,
         sizes=AdaptiveSize(remaining, workers, executor.chunk_seconds)
         if adaptive
@@ -286,6 +357,13 @@ def submit_map(
         error, feeder.error = feeder.error, None
         raise error
     return results
+
+
+def _inputs_of(iterables: tuple[Iterable[Any], ...]) -> Iterator[Any] | range:
+    if len(iterables) != 1:
+        return zip(*iterables, strict=False)
+    inputs = iterables[0]
+    return inputs if isinstance(inputs, range) else iter(inputs)
 
 
 def bound_of(workers: int) -> int:

@@ -148,7 +148,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
             self._become_ready()
 
 
-class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  # both iterate
+class IMapIterator(MapIterator[Any], _StandardIterator):
     """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
 
     _timeout_error = multiprocessing.TimeoutError
@@ -172,6 +172,9 @@ class IMapIterator(MapIterator[Any], _StandardIterator):  # type: ignore[misc]  
 
     def __next__(self, timeout: float | None = None) -> Any:
         return self.next(timeout)
+
+    def __iter__(self) -> IMapIterator:  # which goes on after an item's error
+        return self
 
     def _failed(self) -> None:
         """Go on: neither an item's error nor a timeout ends the iterator."""

@@ -189,6 +189,38 @@ def test_memory_is_flat_over_a_long_map(threads: Any) -> None:
     assert most < 500
 
 
+@pytest.mark.parametrize("kind", [InlineExecutor, SpreadingExecutor])
+def test_a_loop_that_was_left_can_be_gone_on_with(kind: Any) -> None:
+    with fake(kind, 2) as executor:
+        results = executor.map(abs, range(-1000, 0), chunksize=64)
+        read: list[int] = []
+        for count in (1, 5, 100, 200):
+            read += itertools.islice(results, count)
+            read.append(next(results))
+        read += results
+        assert read == [*range(1000, 0, -1)]
+        assert list(results) == []
+
+
+def test_threads_may_share_the_iterator_of_a_loop() -> None:
+    with fake(SpreadingExecutor, 2) as executor:
+        loop = iter(executor.map(abs, range(20_000), chunksize=10))
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            read = [threads.submit(list, loop) for _ in range(4)]
+            values = itertools.chain.from_iterable(future.result(PATIENCE) for future in read)
+            assert sorted(values) == [*range(20_000)]
+
+
+def test_a_range_is_sent_as_what_it_is(executor: Any) -> None:
+    inputs = range(1 << 70, 0, -(1 << 66))
+    results = executor.map(str, inputs, chunksize=5)
+    assert [task.args[0].items for task in executor.tasks] == [
+        inputs[place : place + 5] for place in range(0, 16, 5)
+    ]
+    executor.run_all()
+    assert list(results) == [str(number) for number in inputs]
+
+
 def test_results_read_are_not_kept(threads: Any) -> None:
     class _Result:
         pass

@@ -11,6 +11,7 @@ from core.fakes import (
     QueueingExecutor,
     fake,
 )
+from polyexec._chunk import MAX_ITEMS, AdaptiveSize
 from polyexec.serialization import is_constant
 
 if TYPE_CHECKING:
@@ -71,7 +72,21 @@ def test_once_tasks_are_known_to_be_tiny_few_chunks_do() -> None:
         executor.run_all()
         assert next(results) == value
     assert sizes[0] == 1
-    assert len(sizes) < 400
+    assert len(sizes) < 150
+
+
+def test_the_last_chunks_are_not_so_small_that_they_are_many() -> None:
+    sizes = AdaptiveSize(10_000, workers=2, seconds=0.001)
+    for _ in range(40):
+        sizes.learn(1000, 0.0001)
+    chunks: list[int] = []
+    left = 10_000
+    while left:
+        chunks.append(min(sizes.size, left))
+        sizes.sent(chunks[-1])
+        left -= chunks[-1]
+    assert len(chunks) < 40
+    assert chunks[-1] == 1
 
 
 def test_all_chunks_of_a_map_are_calls_of_one_function_that_is_constant_if_theirs_is() -> None:
@@ -109,7 +124,7 @@ def test_no_adaptive_chunk_has_more_than_its_share_of_what_is_left_where_that_is
         next(results)
     assert max(sizes) > 100
     for size in sizes:
-        assert size <= max(left / (4 * workers), 1)
+        assert size <= max(left / (4 * workers), min(MAX_ITEMS / 10, left / workers), 1)
         left -= size
     assert left == 0
 

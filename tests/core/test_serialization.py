@@ -224,6 +224,21 @@ def test_plain_items_ride_together() -> None:
     assert unpack_items(packed) == [(1, None), ("a", None), (None, None), ((1, 2), None)]
 
 
+def test_an_item_whose_class_has_no_hash_spoils_no_other() -> None:
+    class _Odd(type):
+        def __eq__(cls, other: object) -> bool:
+            raise NotImplementedError
+
+        __hash__ = None  # type: ignore[assignment]  # which pickle needs
+
+    class _Item(metaclass=_Odd):
+        pass
+
+    (first, none), (_, error) = unpack_items(pack_items([1, _Item()]))
+    assert (first, none) == (1, None)
+    assert isinstance(error, polyexec.UnpicklableError)
+
+
 def test_items_that_were_two_objects_stay_two() -> None:
     item: list[int] = []
     unpacked = unpack_items(pickle.loads(pickle.dumps(pack_items([item, item, [1]]))))

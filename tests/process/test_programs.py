@@ -373,6 +373,49 @@ def test_a_queue_that_the_parent_has_used_works_in_workers(program: Runner, meth
     assert (done.stdout, done.stderr) == ("parent's\nworker's\n", "")
 
 
+NAMED = """
+import polyexec
+
+class Item:
+    value = 5
+
+def keep(value):
+    global queue
+    queue = value
+
+def take():
+    return queue.get(timeout=20).value
+
+def take_item():
+    item = queue.get(timeout=20)
+    return isinstance(item, Item) and item.value
+
+if __name__ == "__main__":
+    context = polyexec.get_context(METHOD)
+    queue = context.Queue()
+    with context.Executor(1, initializer=keep, initargs=(queue,)) as executor:
+        queue.put(Item())
+        print(repr(executor.submit(take).exception()))
+        queue.put(Item())
+        print(executor.submit(take_item).result())
+"""
+
+
+def test_a_pickle_that_knows_a_class_by_name_is_told_what_brings_it(
+    program: Runner, method: str
+) -> None:
+    if method not in LOCAL:
+        pytest.skip("it has no Queue")
+    error, value = program.lines(NAMED)
+    if method == "fork":
+        assert error == "None"  # it inherits them
+    else:
+        assert "AttributeError" in error
+        assert "'Item'" in error
+        assert "use the name in the function that is called" in error
+    assert value == "5"
+
+
 WITHOUT = """
 import threading
 import polyexec

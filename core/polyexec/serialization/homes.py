@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import types
 from typing import Any
 
 __all__ = [
+    "NotRun",
     "adopt",
     "adopted",
     "born",
@@ -31,6 +33,22 @@ lent: dict[str, set[str]] = {}
 stamps: dict[str, dict[str, bytes]] = {}
 #: The attributes of classes that this process has from the one that it was forked from.
 inherited: dict[str, dict[str, Any]] = {}
+
+
+class NotRun(types.ModuleType):
+    """Takes the place of a main module that is not run here, as multiprocessing would run it.
+
+    It would cost what all that it imports and computes does, and make classes and values a second
+    time, beside those that come with functions. So only what comes is here.
+    """
+
+    def __repr__(self) -> str:
+        # Where pickle misses a name it says no more than this.
+        return (
+            "the main module of a worker, which has what functions bring, and never runs your "
+            "program again: use the name in the function that is called, or have it in a module "
+            "that can be imported"
+        )
 
 
 def inherit_classes() -> None:
