@@ -18,7 +18,7 @@ from polyexec.serialization.uses import hold
 from polyexec.task import NO_OPTIONS, start_all, succeed_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
-from polyexec_process._parcels import PRIVATE, SHARED, Parcel
+from polyexec_process._parcels import Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from polyexec import BrokenExecutor, Task
     from polyexec.serialization.uses import UsesRef
     from polyexec.surroundings import Propagation
-    from polyexec.task import TaskOptions
     from polyexec_process._client import Engine, Lost
     from polyexec_process._executor import ProcessExecutor
     from polyexec_process._link import Answer
@@ -86,10 +85,10 @@ class Crew:
         if recent is not None:
             _, kind, payload, _ = recent
             if args or kwargs:
-                payload = (payload[0], *self.packer.arguments(args, kwargs, _how(options)))
+                payload = (payload[0], *self.packer.arguments(args, kwargs))
         else:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            payload = (b"", *self.packer.bound_call(fn, args, kwargs, _how(options)))
+            payload = (b"", *self.packer.bound_call(fn, args, kwargs))
         job = Job(kind, payload, task)
         if options is not NO_OPTIONS:
             job.priority, job.timeout = options.priority, options.timeout
@@ -284,11 +283,6 @@ class Crew:
             failure.__cause__ = error
             executor.mark_broken(failure)
         self.pool.terminate(signal.SIGTERM)
-
-
-def _how(options: TaskOptions) -> int:
-    """Return how a worker is to map a call: what an attempt changes, no other may see."""
-    return PRIVATE if options.retries else SHARED
 
 
 class Unread:

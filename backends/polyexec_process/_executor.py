@@ -141,7 +141,7 @@ class ProcessExecutor(Executor, _Standard):
         """End the workers."""
         self._pool.stop()
         self._crew.packer.close()
-        self.destination.inheritance = None
+        self.destination.forget()
         if wait:
             self._pool.join()
 

@@ -6,6 +6,7 @@ To the worker, one message a write: `MESSAGE`, then as *kind* says
     FUNCTION    `NUMBER` of the function, then the function, pickled
     CLEAR       nothing: forget all functions
     RETURN      tickets of segments that held results, and are free again
+    GIVE_UP     tickets of those that must not be used again
     SHARE       `NUMBER` of a shared object, then its parcel
     UNSHARE     numbers of shared objects to forget
     END         nothing: there will be no more; what was forked just as a worker was born may hold
@@ -54,6 +55,7 @@ RETURN: Final = 4
 SHARE: Final = 5
 UNSHARE: Final = 6
 END: Final = 7
+GIVE_UP: Final = 8
 
 NONE: Final = 0
 VALUE: Final = 1

@@ -10,7 +10,7 @@ from polyexec.sharing import Shared
 from polyexec_process._frames import KEPT, PARCEL, REFERS
 from polyexec_process._parcels import (
     ONCE,
-    SHARED,
+    PRIVATE,
     Inbox,
     fill,
     flat,
@@ -103,7 +103,7 @@ class Holdings:
         except OSError:
             self._store.give(segment)
             return inline(pieces)
-        described = table(number, ONCE if segment.once else SHARED, pieces)
+        described = table(number, ONCE if segment.once else PRIVATE, pieces)
         if segment.once:
             self._store.give(segment)
         else:
@@ -114,6 +114,11 @@ class Holdings:
         """Use these segments again, for nobody reads them any more."""
         for number in tickets:
             self._store.give(self._lent.pop(number))
+
+    def give_up(self, tickets: Iterable[int]) -> None:
+        """Do without these segments, for somebody may read them for ever."""
+        for number in tickets:
+            self._store.drop(self._lent.pop(number))
 
     # -- shared objects ----------------------------------------------------------------------------
 

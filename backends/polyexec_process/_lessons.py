@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from polyexec_process._frames import (
     CLEAR,
     FUNCTION,
+    GIVE_UP,
     MESSAGE,
     NUMBER,
     NUMBERS,
@@ -48,9 +49,11 @@ class Lessons:
             self._functions.clear()
             self._function_bytes = 0
             messages.append(MESSAGE.pack(MESSAGE.size, CLEAR, 0))
-        free = self._inbox.free()
+        free, inherited = self._inbox.free()
         if free:
             messages.append(_numbers(RETURN, free))
+        if inherited:
+            messages.append(_numbers(GIVE_UP, inherited))
         if self.obsolete:
             gone = [self.obsolete.popleft() for _ in range(len(self.obsolete))]
             self._blobs.difference_update(gone)

@@ -258,6 +258,7 @@ class Link:
         try:
             pieces = self._inbox.open(memoryview(data))
         except OSError as error:  # too many open files
+            self._inbox.give_up(memoryview(data))
             return ERROR, elapsed, dumps_exception(error), ()
         return status & ~FLAGS, elapsed, pieces[0], pieces[1:]
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PATIENCE: Final = 0.02
 #: The same, where it has begun nothing, for it may be receiving what is large.
 SLOW_START: Final = 1.0
+#: How many seconds a worker has to begin a job, beyond the job's timeout, before it is taken to be
+#: stopped: nothing is lost then but the worker, and the job goes to another one.
+NUMB: Final = 5.0
 #: How often, in seconds, the reactor looks while there is something to watch.
 TICK: Final = 0.01
 #: How many seconds a worker has to end before another takes its place, and before it is killed.
@@ -148,12 +151,31 @@ class Overseer:
         return None
 
     def _time(self, link: Link, now: float) -> None:
-        """Have the job that *link* runs stopped, if its time is up."""
+        """Have the job that *link* runs stopped, if its time is up; it may not even have begun."""
         job = link.running
-        if job is None or job.timeout is None or job in self.kills:
+        if job is None:
+            job = link.window.at(link.last_begun + 1)
+            if job is not None and job.timeout is not None:
+                self._kill_if_numb(link, now, job.timeout + NUMB)
+            return
+        if job.timeout is None or job in self.kills:
             return
         if now - link.begun_at > job.timeout:
             self.kills[job] = True
+
+    def _kill_if_numb(self, link: Link, now: float, patience: float) -> None:
+        """Kill a worker that has not begun what it was sent so many seconds ago."""
+        window = link.window
+        is_numb = (
+            link.ready
+            and link.running is None
+            and not (link.out or link.leaving)
+            and now - max(window.progressed_at, link.begun_at) > patience
+            and link.last_begun + 1 < window.sent
+        )
+        if is_numb:
+            link.killed = True
+            link.signal(signal.SIGKILL)
 
     def _holds(self, link: Link, now: float) -> bool:
         """Hold back a worker whose jobs wait for long; return whether one is being held back."""
@@ -199,6 +221,7 @@ class Overseer:
             link = pool.links[window.worker]
             if not window.blocked:
                 if not window.passing:
+                    self._kill_if_numb(link, now, SLOW_START)
                     self._hold(link, now)
             elif link.held is None and link.begun == number:
                 link.killed = True

@@ -16,7 +16,7 @@ from polyexec.serialization import LARGE, Destination, are_plain, bound_for, dum
 from polyexec.sharing import Shared, refer
 from polyexec_process._holdings import reference
 from polyexec_process._parcels import READONLY, Blob, Parcel, flat
-from polyexec_process._segments import Store
+from polyexec_process._segments import Store, most_shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Packer:
     def __init__(self, destination: weakref.ref[Destination]) -> None:
         self._destination = destination
         self._store = Store()
-        self._kept = Store()
+        self._kept = Store(most_shared())
         self._numbers = itertools.count(1)
         self._shared: weakref.WeakKeyDictionary[Shared[Any], Blob] = weakref.WeakKeyDictionary()
         # Guards the constants; re-entrant, for the collector may run code that submits.
@@ -54,22 +54,17 @@ class Packer:
         self._shared[handle] = self._blob(obj)
         return handle
 
-    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], how: int) -> Packed:
-        """Return a call's arguments as they are sent, and what they refer to.
-
-        *how* the worker is to map them, if they make a parcel.
-        """
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Packed:
+        """Return a call's arguments as they are sent, and what they refer to."""
         if not kwargs and are_plain(args):  # most are, and it costs a third
-            return self._sent(pickle.dumps((args, {}), 5), (), how), None
-        return self._pack((args, kwargs), how, [], None)
+            return self._sent(pickle.dumps((args, {}), 5), ()), None
+        return self._pack((args, kwargs), [], None)
 
-    def bound_call(
-        self, fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], how: int
-    ) -> Packed:
+    def bound_call(self, fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Packed:
         """Return a call as it is sent together with its function."""
         needs: list[Blob] = []
         constant = partial(self._constant, needs) if _binds_much(fn) else None
-        return self._pack((fn, args, kwargs), how, needs, constant)
+        return self._pack((fn, args, kwargs), needs, constant)
 
     @property
     def crowded(self) -> bool:
@@ -86,7 +81,6 @@ class Packer:
     def _pack(
         self,
         call: tuple[Any, ...],
-        how: int,
         needs: list[Blob],
         constant: Callable[[Any], int | None] | None,
     ) -> Packed:
@@ -94,7 +88,7 @@ class Packer:
             data, buffers = refer(partial(self._reference, needs), self._dumps, call, constant)
         else:
             data, buffers = self._dumps(call, constant)
-        return self._sent(data, buffers, how), needs or None
+        return self._sent(data, buffers), needs or None
 
     def _dumps(
         self, obj: Any, constant: Callable[[Any], int | None] | None = None
@@ -103,9 +97,9 @@ class Packer:
         assert destination is not None  # the executor keeps it, and its tasks the executor
         return bound_for(destination, dumps_parts, obj, constant)
 
-    def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], how: int) -> Call:
+    def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Call:
         if buffers or len(data) >= LARGE:
-            return Parcel(self._store, flat(data, buffers), how)
+            return Parcel(self._store, flat(data, buffers))
         return data
 
     def _reference(self, needs: list[Blob], handle: Shared[Any]) -> tuple[Any, ...] | None:

@@ -9,6 +9,9 @@
 Where there is no segment to be had the pieces follow their table through the pipe. A receiver that
 keeps what it got, an array in a global say, keeps the mapping with it, and the segment is not used
 again. As mappings are scarce, it makes copies once it has many.
+
+A child that a receiver forks has what is mapped then, and nobody learns how long it uses that: so
+the segment is not used again, either. And what one of them writes the other must not see.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from polyexec.interrupts import Uninterrupted
-from polyexec_process._segments import map_private, map_readonly, map_shared
+from polyexec_process._segments import map_private, map_readonly
 
 if TYPE_CHECKING:
     import mmap
@@ -37,8 +40,7 @@ if TYPE_CHECKING:
 TABLE: Final = struct.Struct("<QII")
 TICKET: Final = struct.Struct("<Q")
 
-SHARED: Final = 0
-PRIVATE: Final = 1
+PRIVATE: Final = 0
 READONLY: Final = 2
 #: The sender has given up the segment; it need not be told of the end.
 ONCE: Final = 4
@@ -64,9 +66,9 @@ def table(number: int, how: int, pieces: list[memoryview]) -> bytes:
     return TABLE.pack(number, how, len(lengths)) + struct.pack(f"<{len(lengths)}Q", *lengths)
 
 
-def inline(pieces: list[memoryview]) -> bytes:
+def inline(pieces: list[memoryview], how: int = PRIVATE) -> bytes:
     """Return *pieces* as bytes, for a pipe."""
-    return b"".join([table(0, SHARED, pieces), *pieces])
+    return b"".join([table(0, how, pieces), *pieces])
 
 
 def room_for(pieces: list[memoryview]) -> int:
@@ -105,7 +107,7 @@ class Parcel:
 
     __slots__ = ("_how", "_kept", "_pieces", "_segment", "_store", "_used")
 
-    def __init__(self, store: Store, pieces: list[memoryview], how: int = SHARED) -> None:
+    def __init__(self, store: Store, pieces: list[memoryview], how: int = PRIVATE) -> None:
         self._store = store
         self._how = how
         self._used = self._kept = False
@@ -156,12 +158,12 @@ class Parcel:
     def send(self, rights: socket.socket) -> bytes:
         """Send the descriptor over *rights*, if there is one, and return the rest for the pipe."""
         if self._segment is None and not self._fill(self._pieces):
-            return inline(self._pieces)
+            return inline(self._pieces, self._how)
         assert self._segment is not None
         try:
             number = hand_over(self._segment, rights)
         except OSError:
-            return inline(self._pieces)
+            return inline(self._pieces, self._how)
         return table(number, self._how, self._pieces)
 
     def note_use(self, *, kept: bool) -> None:
@@ -240,13 +242,16 @@ def _read(fd: int, at: int, size: int, readonly: bool) -> memoryview:  # noqa: F
 
 
 def _inline_pieces(described: memoryview) -> list[memoryview]:
-    _, _, count = TABLE.unpack_from(described)
+    _, how, count = TABLE.unpack_from(described)
     at = TABLE.size + 8 * count
     pieces: list[memoryview] = []
     for size, readonly in _sizes(described):
         piece = described[at : at + size]
         # What was bytes of a message can't be written to, though its owner may.
-        pieces.append(piece if readonly else memoryview(bytearray(piece)))
+        if readonly or how & READONLY:
+            pieces.append(piece.toreadonly())
+        else:
+            pieces.append(memoryview(bytearray(piece)))
         at += size
     return pieces
 
@@ -257,10 +262,13 @@ class Inbox:
     def __init__(self, rights: socket.socket) -> None:
         self._rights = rights
         self._early: dict[int, int] = {}
-        #: The mappings that were in use when that was last looked at, by ticket.
-        self._mapped: dict[int, tuple[weakref.ref[Any], bool]] = {}
+        #: The mappings that were in use when that was last looked at, by ticket, and how they are.
+        self._mapped: dict[int, tuple[weakref.ref[Any], int]] = {}
+        #: Those of them that a forked child may use.
+        self._inherited: set[int] = set()
         #: Segments that were read, and are of no more use.
         self._read: deque[int] = deque()
+        _inboxes.add(self)
 
     def open(self, described: memoryview) -> list[memoryview]:
         """Return the pieces of the parcel that a table describes."""
@@ -270,7 +278,7 @@ class Inbox:
         fd = self._fetch(number)
         try:
             mapped = list(self._mapped.values())
-            alive = sum(reference() is not None for reference, _ in mapped)
+            alive = sum(reference() is not None for reference, how in mapped if not how & READONLY)
             wanted = os.fstat(fd).st_size >= WORTH_MAPPING and alive < MOST_MAPPED
             if not (wanted or how & READONLY):
                 read = [_read(fd, *place) for place in _places(described)]
@@ -281,7 +289,7 @@ class Inbox:
             mapping = _map(fd, how)
         finally:
             os.close(fd)
-        self._mapped[number] = (weakref.ref(mapping), bool(how & ONCE))
+        self._mapped[number] = (weakref.ref(mapping), how)
         return pieces_at(described, memoryview(mapping))
 
     def skip(self, described: memoryview) -> None:
@@ -294,14 +302,34 @@ class Inbox:
         """Return whether something of a parcel that was opened is in use."""
         number, _, _ = TABLE.unpack_from(described)
         known = self._mapped.get(number)
-        return known is not None and known[0]() is not None
+        return known is not None and (number in self._inherited or known[0]() is not None)
 
-    def free(self) -> list[int]:
-        """Return the tickets of the segments that have gone out of use, and are wanted back."""
+    def free(self) -> tuple[list[int], list[int]]:
+        """Return the tickets of the segments that have gone out of use, if they are wanted back.
+
+        Apart from them those that somebody else may use still.
+        """
         free = [self._read.popleft() for _ in range(len(self._read))]
+        inherited: list[int] = []
         mapped = list(self._mapped.items())
-        gone = [number for number, (reference, _) in mapped if reference() is None]
-        return free + [number for number in gone if not self._mapped.pop(number)[1]]
+        for number in [number for number, (reference, _) in mapped if reference() is None]:
+            _, how = self._mapped.pop(number)
+            was_inherited = number in self._inherited
+            self._inherited.discard(number)
+            if not how & ONCE:
+                (inherited if was_inherited else free).append(number)
+        return free, inherited
+
+    def note_fork(self) -> None:
+        """Take note that a child is about to be forked."""
+        mapped = list(self._mapped.items())
+        self._inherited.update(number for number, (reference, _) in mapped if reference())
+
+    def give_up(self, described: memoryview) -> None:
+        """Do without the parcel that a table describes, for which no descriptor could be had."""
+        number, how, _ = TABLE.unpack_from(described)
+        if number and not how & ONCE:
+            self._read.append(number)
 
     def _fetch(self, number: int) -> int:
         while number not in self._early:
@@ -319,6 +347,16 @@ class Inbox:
 
 
 def _map(fd: int, how: int) -> mmap.mmap:
-    if how & READONLY:
-        return map_readonly(fd)
-    return map_private(fd) if how & PRIVATE else map_shared(fd)
+    return map_readonly(fd) if how & READONLY else map_private(fd)
+
+
+_inboxes: weakref.WeakSet[Inbox] = weakref.WeakSet()
+
+
+def _note_fork() -> None:
+    for inbox in list(_inboxes):
+        inbox.note_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_note_fork)

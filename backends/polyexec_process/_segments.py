@@ -19,22 +19,17 @@ from polyexec_process._memory import memory
 #: How many segments a store has at most, and how many bytes in those that it keeps.
 MOST_SEGMENTS: Final = 16
 MOST_BYTES: Final = 192 << 20
+_MOST_SHARED: Final = 1024
 
 _MEBIBYTE = 1 << 20
 #: A kept segment may be this many times as large as what is put into it.
 _SLACK = 4
-_POPULATE: int = getattr(mmap, "MAP_POPULATE", 0)
 # Else each mapping holds a descriptor of its own.
 _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
-def map_shared(fd: int) -> mmap.mmap:
-    """Map all that *fd* holds: what is written to it, others see."""
-    return mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | _POPULATE, **_UNTRACKED)
-
-
 def map_private(fd: int) -> mmap.mmap:
-    """Map all that *fd* holds: what is written to it, nobody else sees."""
+    """Map all that *fd* holds: what is written to it, nobody else sees, a forked child neither."""
     return mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, **_UNTRACKED)
 
 
@@ -46,10 +41,12 @@ def map_readonly(fd: int) -> mmap.mmap:
 class Segment:
     """One piece of shared memory, mapped; *once* if it is not to be kept."""
 
+    fd: int = -1
+
     def __init__(self, size: int, *, once: bool) -> None:
         self.size: int = size
         self.once: bool = once
-        self.fd: int = memory("polyexec-data")
+        self.fd = memory("polyexec-data")
         try:
             os.ftruncate(self.fd, size)
             self.view: memoryview = memoryview(mmap.mmap(self.fd, size, **_UNTRACKED))
@@ -69,9 +66,13 @@ class Segment:
 
 
 class Store:
-    """The segments of one end, of which the other end gets to read some; any thread may call."""
+    """The segments of one end, of which the other end gets to read some; any thread may call.
 
-    def __init__(self) -> None:
+    There are no more than *most*.
+    """
+
+    def __init__(self, most: int = MOST_SEGMENTS) -> None:
+        self._most = most
         # Re-entrant: the collector may drop a parcel while it is held.
         self._lock = threading.RLock()
         self._free: list[Segment] = []
@@ -88,11 +89,9 @@ class Store:
                 self._free.remove(best)
                 return best
             wanted = _rounded(size)
-            while self._free and (
-                self._count >= MOST_SEGMENTS or self._bytes + wanted > MOST_BYTES
-            ):
+            while self._free and (self._count >= self._most or self._bytes + wanted > MOST_BYTES):
                 self._forget(self._free.pop(0))
-            if self._count >= MOST_SEGMENTS:
+            if self._count >= self._most:
                 return None
             once = self._bytes + wanted > MOST_BYTES
             try:
@@ -120,7 +119,7 @@ class Store:
     def crowded(self) -> bool:
         """Whether much is in use, so that more had better wait."""
         used = self._count - len(self._free)
-        return used > MOST_SEGMENTS // 2 or (used > 1 and self._bytes >= MOST_BYTES // 2)
+        return used > self._most // 2 or (used > 1 and self._bytes >= MOST_BYTES // 2)
 
     def close(self) -> None:
         """Give up what is kept; what is in use goes as it comes back."""
@@ -133,6 +132,14 @@ class Store:
         self._count -= 1
         self._bytes -= 0 if segment.once else segment.size
         segment.close()
+
+
+def most_shared() -> int:
+    """Return how many shared objects may have a segment, for each costs a descriptor or two."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_SHARED if soft < 0 else max(min(soft // 8, _MOST_SHARED), MOST_SEGMENTS)
 
 
 def _rounded(size: int) -> int:

@@ -33,6 +33,7 @@ from polyexec_process._frames import (
     FLOOR,
     FUNCTION,
     FUNCTION_MASK,
+    GIVE_UP,
     JOBS,
     LIMIT,
     MESSAGE,
@@ -193,6 +194,8 @@ class Worker:
             self._functions.clear()
         elif kind == RETURN:
             self._holdings.take_back(number for (number,) in NUMBERS.iter_unpack(body))
+        elif kind == GIVE_UP:
+            self._holdings.give_up(number for (number,) in NUMBERS.iter_unpack(body))
         elif kind == SHARE:
             (number,) = NUMBERS.unpack_from(body)
             self._holdings.hold(number, body[NUMBERS.size :])

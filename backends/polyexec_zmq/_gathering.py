@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process.engine import PRIVATE, READONLY, Blob, Parcel, Store
+from polyexec_process.engine import PRIVATE, READONLY, Blob, Parcel, Store, most_shared
 from polyexec_zmq import _wire as wire
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Gathering:
         #: What waits for a shared object that is on its way.
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         self._calls = Store()
-        self._kept = Store()
+        self._kept = Store(most_shared())
 
     def learn(self, kind: int, function: bytes) -> None:
         """Keep a function."""

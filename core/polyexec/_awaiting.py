@@ -25,13 +25,11 @@ def awaitable(future: Future[T]) -> asyncio.Future[T]:
     wrapped = asyncio.wrap_future(proxy)
 
     def pass_on(ended: concurrent.futures.Future[T]) -> None:
+        if ended.cancelled():
+            proxy.cancel()
         if not proxy.set_running_or_notify_cancel():
             return
-        error: BaseException | None = None
-        try:
-            error = ended.exception()
-        except concurrent.futures.CancelledError:
-            error = asyncio.CancelledError()
+        error = ended.exception()
         if isinstance(error, StopIteration):
             replaced = RuntimeError("a task raised StopIteration")
             replaced.__cause__ = error

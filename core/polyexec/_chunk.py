@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import Wrapper, is_constant
-from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
+from polyexec.serialization.items import PackedItems, pack_items, ride_together, unpack_items
 from polyexec.serialization.payloads import reduced_once
 from polyexec.task import name_of
 
@@ -50,7 +50,7 @@ class ChunkOutcome:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.errors:
-            plain = are_plain(self.values)
+            plain = ride_together(self.values)
             if plain or len(self.values) == 1:
                 return (ChunkOutcome, (self.values, {}, self.seconds, plain))
         return reduced_once(self, self._packed)
@@ -111,7 +111,8 @@ class Items:
     def _are_plain(self) -> bool:
         if isinstance(self.items, range):
             return True
-        return are_plain(self.items if self.single else itertools.chain.from_iterable(self.items))
+        items = self.items if self.single else itertools.chain.from_iterable(self.items)
+        return ride_together(items)
 
     def _packed(self) -> tuple[Any, ...]:
         return (_restore_packed, (pack_items(self.items), self.single))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 from typing import TYPE_CHECKING, Any
@@ -209,6 +210,64 @@ def test_a_cancelled_reader_leaves_nothing_running() -> None:
     _run(main())
     assert all(task.future.cancelled() for task in executor.tasks)
     assert executor.busy == 0
+
+
+def test_a_cancelled_reader_takes_no_more_inputs(threads: Any) -> None:
+    async def main() -> None:
+        problems: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: problems.append(about))
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        closed = asyncio.Event()
+        asked = 0
+
+        async def inputs() -> AsyncIterator[int]:
+            nonlocal asked
+            try:
+                while True:
+                    asked += 1
+                    yield await queue.get()
+            finally:
+                closed.set()
+
+        source = inputs()  # which goes on to be referred to
+        reader = asyncio.ensure_future(_collect(threads.amap(abs, source)))
+        queue.put_nowait(1)
+        while asked < 2:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.wait([reader])
+        del reader
+        await asyncio.wait_for(closed.wait(), PATIENCE)
+        queue.put_nowait(2)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert queue.qsize() == 1
+        gc.collect()
+        assert problems == []
+        del source
+
+    _run(main())
+
+
+def test_what_is_cancelled_as_the_loop_is_left_makes_no_noise() -> None:
+    executor = fake(QueueingExecutor)
+
+    async def main() -> None:
+        problems: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: problems.append(about))
+        results = executor.amap(abs, range(10))
+        first = asyncio.ensure_future(anext(results))
+        while len(executor.tasks) < 5:  # noqa: ASYNC110 - a backend sets no event
+            await asyncio.sleep(0)
+        executor.tasks.popleft().run()
+        assert await first == 0
+        del results, first
+        for _ in range(5):
+            gc.collect()
+            await asyncio.sleep(0)
+        assert problems == []
+
+    _run(main())
 
 
 def test_the_loop_is_not_blocked_while_there_is_no_room() -> None:

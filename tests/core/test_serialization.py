@@ -8,9 +8,11 @@ import importlib
 import pickle
 import sys
 import types
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import numpy as np
 import pytest
 
 import polyexec
@@ -26,6 +28,7 @@ from polyexec.serialization import (
     pack_items,
     unpack_items,
 )
+from polyexec.serialization.items import ride_together
 from polyexec.sharing import Shared
 
 if TYPE_CHECKING:
@@ -222,6 +225,24 @@ def test_plain_items_ride_together() -> None:
     packed = pack_items([1, "a", None, (1, 2)])
     assert packed.plain
     assert unpack_items(packed) == [(1, None), ("a", None), (None, None), ((1, 2), None)]
+
+
+@pytest.mark.parametrize(
+    ("values", "together"),
+    [
+        ([1, "a", None], True),
+        ([], True),
+        ([np.float64(1), np.float64(2)], True),
+        ([np.float64(1), 2], False),
+        ([np.zeros(1, "i4,i4")[0]] * 2, False),  # which can be changed
+        ([Decimal(1), Decimal(2)], True),
+        ([(1,)], False),
+    ],
+)
+def test_values_that_never_change_and_have_no_parts_make_one_pickle(
+    values: list[Any], *, together: bool
+) -> None:
+    assert ride_together(values) is together
 
 
 def test_an_item_whose_class_has_no_hash_spoils_no_other() -> None:

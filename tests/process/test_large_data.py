@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from process import large
 
 if TYPE_CHECKING:
     from polyexec import Context
+    from process.programs import Runner
 
 MEGABYTE = 1 << 20
 
@@ -236,3 +238,93 @@ def test_more_than_two_gigabytes_go_in_one_task() -> None:
     size = (1 << 31) + 4096
     with polyexec.get_context("forkserver").Executor(1) as executor:
         assert executor.submit(large.overwrite, np.ones(size, dtype=np.uint8), 0).result() == size
+
+
+INHERITED = """
+import multiprocessing, os, sys
+import numpy as np
+import polyexec
+
+SIZE = 5 << 20
+FORK = multiprocessing.get_context("fork")
+
+def filled(value):
+    return np.full(SIZE, value, np.uint8)
+
+def facts(array):
+    return int(array.min()), int(array.max())
+
+def watch(array, pipe):
+    pipe.recv()
+    pipe.send(facts(array))
+    array[:] = 99
+    pipe.send(facts(array))
+
+def started(array):
+    mine, theirs = FORK.Pipe()
+    FORK.Process(target=watch, args=(array, theirs)).start()
+    return mine
+
+def seen(pipe):
+    pipe.send("go on")
+    return pipe.recv(), pipe.recv()
+
+def keep_in_a_child(array, fifos):
+    go_on, answer = fifos
+    if not os.fork():
+        with open(go_on) as file:
+            file.read()
+        with open(answer, "w") as file:
+            print(*facts(array), file=file)
+        os._exit(0)
+
+if __name__ == "__main__":
+    fifos = "go on", "answer"
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        result = executor.submit(filled, 1).result()
+        child = started(result)
+        result[:10] = 50
+        for value in range(2, 8):
+            result = executor.submit(filled, value).result()
+        print(*seen(child))
+        child = started(result)
+        print(*seen(child), facts(result))
+
+        executor.options(retries=1).submit(keep_in_a_child, filled(1), fifos).result()
+        for value in range(2, 8):
+            executor.submit(facts, filled(value)).result()
+        open(fifos[0], "w").close()
+        print(open(fifos[1]).read().strip())
+
+    data = executor = None
+    with polyexec.get_context(METHOD).Executor(1) as executor:
+        data = executor.submit(filled, 1).result()
+        inherited = polyexec.get_context("fork").Executor(1)
+        print(inherited.submit(lambda: facts(data)).result())
+        data[:] = 3
+        print(inherited.submit(lambda: facts(data)).result())
+    inherited.shutdown()
+"""
+
+
+def test_a_forked_child_has_large_data_of_its_own(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(INHERITED))
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "(1, 1) (99, 99)",  # not what came later, nor what the parent wrote
+        "(7, 7) (99, 99) (7, 7)",
+        "1 1",
+        "(1, 1)",
+        "(1, 1)",  # what is changed in place is not sent again
+    ]
+
+
+def test_many_shared_objects_are_read_only_and_the_same_memory(context: Context) -> None:
+    with context.Executor(1) as executor:
+        handles = [executor.share(ramp(MEGABYTE)) for _ in range(40)]
+        for handle in handles:
+            _, first, writeable = executor.submit(large.shared_facts, [handle], 0).result()
+            assert (first, writeable) == (0, False)
+        assert executor.submit(large.segments).result() >= 40

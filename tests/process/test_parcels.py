@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from polyexec_process import _parcels
-from polyexec_process._parcels import WORTH_MAPPING, Inbox, Parcel
+from polyexec_process import _parcels, _segments
+from polyexec_process._parcels import READONLY, WORTH_MAPPING, Inbox, Parcel
 from polyexec_process._segments import MOST_SEGMENTS, Store
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def test_what_is_being_read_is_not_free(
     read, free = _parcels._read, []
 
     def reading(*place: Any) -> memoryview:
-        free.extend(inbox.free())  # as another thread may ask just then
+        free.extend(inbox.free()[0])  # as another thread may ask just then
         return read(*place)
 
     monkeypatch.setattr(_parcels, "_read", reading)
     inbox.open(memoryview(packed(Store(), SMALL).send(rights)))
     assert free == []
-    assert len(inbox.free()) == 1
+    assert len(inbox.free()[0]) == 1
 
 
 def test_what_is_mapped_is_free_once_nothing_uses_it(ends: tuple[socket.socket, Inbox]) -> None:
@@ -60,10 +60,24 @@ def test_what_is_mapped_is_free_once_nothing_uses_it(ends: tuple[socket.socket, 
     described = memoryview(packed(Store(), LARGE).send(rights))
     pieces = inbox.open(described)
     assert inbox.in_use(described)
-    assert inbox.free() == []
+    assert inbox.free() == ([], [])
     del pieces
     assert not inbox.in_use(described)
-    assert len(inbox.free()) == 1
+    free, inherited = inbox.free()
+    assert (len(free), inherited) == (1, [])
+
+
+def test_what_a_forked_child_may_use_is_not_used_again(ends: tuple[socket.socket, Inbox]) -> None:
+    rights, inbox = ends
+    described = memoryview(packed(Store(), LARGE).send(rights))
+    pieces = inbox.open(described)
+    inbox.note_fork()
+    assert inbox.in_use(described)
+    del pieces
+    assert inbox.in_use(described)
+    free, inherited = inbox.free()
+    assert (free, len(inherited)) == ([], 1)
+    assert inbox.free() == ([], [])
 
 
 def test_a_parcel_that_was_sent_twice_can_be_skipped_once(
@@ -86,6 +100,26 @@ def test_a_store_that_has_no_more_segments_lets_parcels_go_without(
     described = [memoryview(parcel.send(rights)) for parcel in parcels]
     assert [len(each) > SMALL for each in described] == [False] * MOST_SEGMENTS + [True] * 2
     assert all(bytes(inbox.open(each)[1]) == b"x" * SMALL for each in described)
+
+
+def test_a_read_only_parcel_is_read_only_without_a_segment(
+    ends: tuple[socket.socket, Inbox],
+) -> None:
+    rights, inbox = ends
+    pieces = [memoryview(b"pickle"), memoryview(bytearray(b"x" * SMALL))]
+    described = memoryview(Parcel(Store(0), pieces, READONLY).send(rights))
+    assert [piece.readonly for piece in inbox.open(described)] == [True, True]
+
+
+def test_a_segment_that_can_not_be_had_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: str) -> int:
+        raise OSError
+
+    monkeypatch.setattr(_segments, "memory", refuse)
+    assert Store().take(SMALL) is None
+    assert capsys.readouterr().err == ""
 
 
 def test_what_nobody_has_used_is_not_used_again(ends: tuple[socket.socket, Inbox]) -> None:

@@ -46,6 +46,17 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyexec_process._executor._GRACE", PATIENCE)
 
 
+def test_a_worker_that_was_stopped_while_idle_delays_a_task_with_a_timeout(
+    context: Context,
+) -> None:
+    with context.Executor(1) as executor:
+        pid = executor.submit(os.getpid).result(PATIENCE)
+        os.kill(pid, signal.SIGSTOP)
+        future = executor.options(timeout=0.1).submit(os.getpid)
+        assert future.result(3 * PATIENCE) != pid
+        assert future.attempts == 1
+
+
 def test_environment_variables_are_the_workers(context: Context) -> None:
     with context.Executor(1, env={"POLYEXEC_TEST": "told"}) as executor:
         assert executor.submit(os.getenv, "POLYEXEC_TEST").result(PATIENCE) == "told"

@@ -130,6 +130,11 @@ class Destination:
         self._count = 0
         self._matters = False
 
+    def forget(self) -> None:
+        """Keep nothing alive any more, for nothing is sent there; results keep what they need."""
+        self.inheritance = None
+        self.classes, self.kinds = {}, {}
+
     def reducers(self, *, all_of_them: bool = False) -> Mapping[type, Callable[[Any], Any]]:
         """Return what multiprocessing's own pickler is told of types, if that matters or is asked.
 

@@ -6,6 +6,7 @@ memo, and would be lost as a whole. Plain values have neither problem and ride t
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,9 +18,13 @@ from polyexec.serialization.payloads import ItemDumper, loads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PackedItems", "are_plain", "pack_items", "unpack_items"]
+__all__ = ["PackedItems", "are_plain", "pack_items", "ride_together", "unpack_items"]
 
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+#: Others whose objects have no parts and never change, so that it is no matter which is which.
+_LEAVES = frozenset({("datetime", "date"), ("datetime", "timedelta"), ("decimal", "Decimal")})
+#: Those of numpy's scalars that are not so.
+_PARTED = frozenset({"void", "object_", "record"})
 
 
 class PackedItems(NamedTuple):
@@ -44,6 +49,23 @@ def are_plain(values: Iterable[Any]) -> bool:
         return _PLAIN.issuperset(kinds)
     except Exception:  # noqa: BLE001 - a metaclass of the user's, that compares or has no hash
         return False
+
+
+def ride_together(values: Iterable[Any]) -> bool:
+    """Return whether one pickle of all *values* does as well as one of each, or better."""
+    values = [*values]
+    if are_plain(values):
+        return True
+    kind = type(values[0])
+    return _is_leaf(kind) and all(type(value) is kind for value in values)
+
+
+def _is_leaf(kind: type) -> bool:
+    module, name = kind.__module__, kind.__qualname__
+    if module == "numpy":
+        numpy: Any = sys.modules.get("numpy")
+        return issubclass(kind, numpy.generic) and name not in _PARTED
+    return (module, name) in _LEAVES and getattr(sys.modules.get(module), name, None) is kind
 
 
 def pack_items(values: Sequence[Any]) -> PackedItems:
