@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.
-MAX_BYTES = 1 << 18
+MAX_BYTES = 1 << 19
 #: What part of a chunk is so small that even smaller ones are made with less care.
-_SMALL = 10
+_SMALL = 5
 
 
 class ChunkOutcome:
@@ -220,7 +220,7 @@ class AdaptiveSize:
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
     into a chunk than it has learned of before, or than a fraction of what is left, where that is
-    known. That is a small one, and a larger one once that comes to a tenth of the time and less,
+    known. That is a small one, and a larger one once that comes to a fifth of the time and less,
     where to share out still better gains less than more chunks cost.
     """
 

@@ -343,7 +343,7 @@ def submit_map(
         buffersize=buffersize,
         ledger=executor._ledger,
         few=2 * workers,
-        ahead=min(AHEAD * workers, MAX_UNREAD),
+        ahead=MAX_UNREAD if _is_there(iterables) else min(AHEAD * workers, MAX_UNREAD),
         crowded=lambda: executor.crowded,
     )
     results = MapIterator[T](
@@ -364,6 +364,11 @@ def _inputs_of(iterables: tuple[Iterable[Any], ...]) -> Iterator[Any] | range:
         return zip(*iterables, strict=False)
     inputs = iterables[0]
     return inputs if isinstance(inputs, range) else iter(inputs)
+
+
+def _is_there(iterables: tuple[Iterable[Any], ...]) -> bool:
+    """Return whether all inputs are there already, so that nobody can tell when they are pulled."""
+    return all(type(inputs) in (list, tuple, range) for inputs in iterables)
 
 
 def bound_of(workers: int) -> int:

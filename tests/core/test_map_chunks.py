@@ -124,7 +124,7 @@ def test_no_adaptive_chunk_has_more_than_its_share_of_what_is_left_where_that_is
         next(results)
     assert max(sizes) > 100
     for size in sizes:
-        assert size <= max(left / (4 * workers), min(MAX_ITEMS / 10, left / workers), 1)
+        assert size <= max(left / (4 * workers), min(MAX_ITEMS / 5, left / workers), 1)
         left -= size
     assert left == 0
 
