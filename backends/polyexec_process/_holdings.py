@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 
 class _Entry:
-    """A shared object, unpickled at its first use: should its code fail, a task fails by it."""
+    """A shared object, unpickled at its first use: should that fail, a task fails by it."""
 
-    def __init__(self, pieces: list[memoryview]) -> None:
+    def __init__(self, pieces: list[memoryview], error: OSError | None = None) -> None:
         self._pieces = pieces
         self._value: Any = None
+        #: Why there are no pieces.
+        self._error = error
 
     def value(self) -> Any:
+        if self._error is not None:
+            raise self._error
         if self._pieces:
             self._value = pickle.loads(self._pieces[0], buffers=self._pieces[1:])
             self._pieces = []
@@ -124,7 +128,11 @@ class Holdings:
 
     def hold(self, number: int, described: memoryview) -> None:
         """Keep a shared object."""
-        self._entries[number] = _Entry(self._inbox.open(described))
+        try:
+            entry = _Entry(self._inbox.open(described))
+        except OSError as error:  # no descriptor, or no room for one more mapping
+            entry = _Entry([], error)
+        self._entries[number] = entry
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Drop shared objects."""

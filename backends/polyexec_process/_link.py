@@ -77,6 +77,8 @@ class Link:
         self.dead: bool = False
         #: Whether it was killed on purpose.
         self.killed: bool = False
+        #: Whether it was found stopped, so that it is to be replaced.
+        self.is_numb: bool = False
         #: Whether it may end in order though all are killed, once that is known.
         self.spared: bool | None = None
         #: Whether its initializer failed.
@@ -300,6 +302,14 @@ class Link:
             "tasks_done": self.done,
             "memory": resident(self.pid),
         }
+
+    def is_stopped(self) -> bool:
+        """Return whether a signal has stopped it; False where that can't be told."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_bytes()
+        except OSError:
+            return False
+        return status.rpartition(b")")[2].split()[:1] == [b"T"]
 
     def last_words(self) -> str | None:
         """Return what faulthandler wrote as the worker died, None if nothing."""

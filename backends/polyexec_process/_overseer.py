@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 PATIENCE: Final = 0.02
 #: The same, where it has begun nothing, for it may be receiving what is large.
 SLOW_START: Final = 1.0
-#: How many seconds a worker has to begin a job, beyond the job's timeout, before it is taken to be
-#: stopped: nothing is lost then but the worker, and the job goes to another one.
-NUMB: Final = 5.0
+#: How many seconds a worker that was stopped has to begin a job, beyond the job's timeout, before
+#: another gets that.
+NUMB: Final = 1.0
 #: How often, in seconds, the reactor looks while there is something to watch.
 TICK: Final = 0.01
 #: How many seconds a worker has to end before another takes its place, and before it is killed.
@@ -155,27 +155,20 @@ class Overseer:
         job = link.running
         if job is None:
             job = link.window.at(link.last_begun + 1)
-            if job is not None and job.timeout is not None:
-                self._kill_if_numb(link, now, job.timeout + NUMB)
+            late = now - max(link.window.progressed_at, link.begun_at)
+            if job is not None and job.timeout is not None and late > job.timeout + NUMB:
+                self._replace_if_stopped(link, now)
             return
         if job.timeout is None or job in self.kills:
             return
         if now - link.begun_at > job.timeout:
             self.kills[job] = True
 
-    def _kill_if_numb(self, link: Link, now: float, patience: float) -> None:
-        """Kill a worker that has not begun what it was sent so many seconds ago."""
-        window = link.window
-        is_numb = (
-            link.ready
-            and link.running is None
-            and not (link.out or link.leaving)
-            and now - max(window.progressed_at, link.begun_at) > patience
-            and link.last_begun + 1 < window.sent
-        )
-        if is_numb:
-            link.killed = True
-            link.signal(signal.SIGKILL)
+    def _replace_if_stopped(self, link: Link, now: float) -> None:
+        """Recall what a worker has not begun that was stopped (SIGSTOP), and kill it then."""
+        if link.ready and link.held is None and not link.window.passing and link.is_stopped():
+            link.is_numb = True
+            self._hold(link, now)
 
     def _holds(self, link: Link, now: float) -> bool:
         """Hold back a worker whose jobs wait for long; return whether one is being held back."""
@@ -184,6 +177,9 @@ class Overseer:
             if now - link.held >= MOMENT:
                 self._scheduler.recalled(window, link.last_begun)
                 link.held = None
+                if link.is_numb and link.running is None:
+                    link.killed = True  # with nothing that it has begun
+                    link.signal(signal.SIGKILL)
                 self._pool.dispatch()
             return True
         late = not link.ready and self._pool.idle and now - window.progressed_at > PATIENCE
@@ -221,7 +217,8 @@ class Overseer:
             link = pool.links[window.worker]
             if not window.blocked:
                 if not window.passing:
-                    self._kill_if_numb(link, now, SLOW_START)
+                    if link.running is None:
+                        self._replace_if_stopped(link, now)
                     self._hold(link, now)
             elif link.held is None and link.begun == number:
                 link.killed = True

@@ -105,12 +105,14 @@ class Parcel:
     there is one to be had, else in memory of its own until there is.
     """
 
-    __slots__ = ("_how", "_kept", "_pieces", "_segment", "_store", "_used")
+    __slots__ = ("_how", "_kept", "_pieces", "_segment", "_store", "_unused")
 
     def __init__(self, store: Store, pieces: list[memoryview], how: int = PRIVATE) -> None:
         self._store = store
         self._how = how
-        self._used = self._kept = False
+        self._kept = False
+        #: How often it was sent and not used since, for all that is known; None if never.
+        self._unused: int | None = None
         self._segment: Segment | None = None
         self._pieces: list[memoryview] = []
         if pieces and not self._fill(pieces):
@@ -163,19 +165,23 @@ class Parcel:
         try:
             number = hand_over(self._segment, rights)
         except OSError:
+            self._kept = True  # as far as is known: who uses this is not told from others
             return inline(self._pieces, self._how)
+        self._unused = (self._unused or 0) + 1
         return table(number, self._how, self._pieces)
 
     def note_use(self, *, kept: bool) -> None:
         """Take note that a receiver is done with it, and whether something is in use still."""
-        self._used = True
+        if self._unused:
+            self._unused -= 1
         self._kept = self._kept or kept
 
     def settle(self) -> None:
         """Let go of what it holds, for it will not be sent again."""
         segment, self._segment, self._pieces = self._segment, None, []
         if segment is not None:
-            reusable = self._used and not self._kept
+            # A receiver that died may have left a child that has it.
+            reusable = self._unused == 0 and not self._kept
             self._store.give(segment) if reusable else self._store.drop(segment)
 
     def __del__(self) -> None:
@@ -268,7 +274,8 @@ class Inbox:
         self._inherited: set[int] = set()
         #: Segments that were read, and are of no more use.
         self._read: deque[int] = deque()
-        _inboxes.add(self)
+        key = id(self)
+        _inboxes[key] = weakref.ref(self, lambda _: _inboxes.pop(key, None))
 
     def open(self, described: memoryview) -> list[memoryview]:
         """Return the pieces of the parcel that a table describes."""
@@ -290,6 +297,8 @@ class Inbox:
         finally:
             os.close(fd)
         self._mapped[number] = (weakref.ref(mapping), how)
+        if _forking:
+            self._inherited.add(number)
         return pieces_at(described, memoryview(mapping))
 
     def skip(self, described: memoryview) -> None:
@@ -350,13 +359,22 @@ def _map(fd: int, how: int) -> mmap.mmap:
     return map_readonly(fd) if how & READONLY else map_private(fd)
 
 
-_inboxes: weakref.WeakSet[Inbox] = weakref.WeakSet()
+#: Those of this process, by identity.
+_inboxes: dict[int, weakref.ref[Inbox]] = {}
+#: One for each thread that is forking: what is mapped meanwhile the child may have as well.
+_forking: list[None] = []
 
 
-def _note_fork() -> None:
-    for inbox in list(_inboxes):
-        inbox.note_fork()
+def _before_fork() -> None:
+    with Uninterrupted():
+        _forking.append(None)
+        for reference in list(_inboxes.values()):
+            inbox = reference()
+            if inbox is not None:
+                inbox.note_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_note_fork)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_forking.pop, after_in_child=_forking.clear
+    )

@@ -446,7 +446,7 @@ class LocalPool:
             link.ready = True
             (link.pid,) = NUMBER.unpack(data)
             self.lock.notify_all()
-            link.since = time.monotonic()
+            link.since = link.window.progressed_at = time.monotonic()
             self.scheduler.started(link.window)
         self.client.worker_started(link.name)
         with self.lock:

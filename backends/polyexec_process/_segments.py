@@ -19,7 +19,7 @@ from polyexec_process._memory import memory
 #: How many segments a store has at most, and how many bytes in those that it keeps.
 MOST_SEGMENTS: Final = 16
 MOST_BYTES: Final = 192 << 20
-_MOST_SHARED: Final = 1024
+_MOST_SHARED: Final = 256
 
 _MEBIBYTE = 1 << 20
 #: A kept segment may be this many times as large as what is put into it.
@@ -135,11 +135,14 @@ class Store:
 
 
 def most_shared() -> int:
-    """Return how many shared objects may have a segment, for each costs a descriptor or two."""
+    """Return how many of an executor's shared objects may have a segment.
+
+    Each costs a descriptor, and another one before Python 3.13.
+    """
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_SHARED if soft < 0 else max(min(soft // 8, _MOST_SHARED), MOST_SEGMENTS)
+    return _MOST_SHARED if soft < 0 else max(min(soft // 16, _MOST_SHARED), MOST_SEGMENTS)
 
 
 def _rounded(size: int) -> int:

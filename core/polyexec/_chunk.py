@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import Wrapper, is_constant
-from polyexec.serialization.items import PackedItems, pack_items, ride_together, unpack_items
+from polyexec.serialization.items import (
+    PackedItems,
+    how_alike,
+    pack_items,
+    ride_together,
+    unpack_items,
+)
 from polyexec.serialization.payloads import reduced_once
 from polyexec.task import name_of
 
@@ -20,15 +26,15 @@ if TYPE_CHECKING:
 MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.
 MAX_BYTES = 1 << 19
-#: What part of a chunk is so small that even smaller ones are made with less care.
-_SMALL = 5
+#: A chunk that takes this part of the time is small, and what still smaller ones gain costs more.
+_SMALL = 1 / 5
 
 
 class ChunkOutcome:
     """What a chunk's items came to, and the seconds that they took together.
 
     *values* has one for each item; *errors* has, by place, the exception of each that has none. If
-    *plain*, nobody can tell how long the values are kept.
+    they are *numbers*, and so all are small, it is no matter how long the values are kept.
     """
 
     def __init__(
@@ -36,12 +42,12 @@ class ChunkOutcome:
         values: list[Any],
         errors: dict[int, BaseException],
         seconds: float,
-        plain: bool = False,  # noqa: FBT001, FBT002 - as pickled
+        numbers: bool = False,  # noqa: FBT001, FBT002 - as pickled
     ) -> None:
         self.values = values
         self.errors = errors
         self.seconds = seconds
-        self.plain = plain
+        self.numbers = numbers
 
     @property
     def weight(self) -> int:
@@ -50,9 +56,9 @@ class ChunkOutcome:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.errors:
-            plain = ride_together(self.values)
-            if plain or len(self.values) == 1:
-                return (ChunkOutcome, (self.values, {}, self.seconds, plain))
+            alike = how_alike(self.values)
+            if alike is not None or len(self.values) == 1:
+                return (ChunkOutcome, (self.values, {}, self.seconds, alike == "numbers"))
         return reduced_once(self, self._packed)
 
     def _packed(self) -> tuple[Any, ...]:
@@ -111,7 +117,7 @@ class Items:
     def _are_plain(self) -> bool:
         if isinstance(self.items, range):
             return True
-        items = self.items if self.single else itertools.chain.from_iterable(self.items)
+        items = self.items if self.single else [*itertools.chain.from_iterable(self.items)]
         return ride_together(items)
 
     def _packed(self) -> tuple[Any, ...]:
@@ -163,7 +169,8 @@ class Chunk(_Named):
     ) -> None:
         """Append what *fn* returns for each of those that are *left* of *items*."""
         fn = self.fn
-        # One by one, for what came before an error counts, and a StopIteration is one.
+        # One by one: what came before an error counts, and `extend` would take a StopIteration
+        # for the end.
         if items.errors:
             for item in left:
                 args = (item,) if items.single else item
@@ -220,8 +227,8 @@ class AdaptiveSize:
     Fixed chunks of a size that suits tiny items cost up to 1.6 times the ideal on skewed ones,
     chunks of one cost a task's overhead for each item. So it starts with one, and never puts more
     into a chunk than it has learned of before, or than a fraction of what is left, where that is
-    known. That is a small one, and a larger one once that comes to a fifth of the time and less,
-    where to share out still better gains less than more chunks cost.
+    known. That is a small fraction; but of little work it is a larger one, or there would be very
+    many chunks of nearly nothing.
     """
 
     def __init__(self, remaining: int, workers: int, seconds: float) -> None:
@@ -239,7 +246,7 @@ class AdaptiveSize:
         most = wanted = min(self._wanted, self._learned)
         if self._remaining > 0:
             share, larger = self._remaining // self._share, self._remaining // self._workers
-            wanted = min(most, max(share, min(most // _SMALL, larger)))
+            wanted = min(most, max(share, min(int(most * _SMALL), larger)))
         return max(wanted, 1)
 
     @property

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 import threading
 import time
 from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import MAX_UNREAD, Feeder, error_of
@@ -47,16 +48,16 @@ class Outcome(NamedTuple):
 
 
 class Run(Generic[T]):
-    """Some values, each of which is let go of as it is read, if not all of them are *plain*.
+    """Some values, each of which is let go of as it is read, if they are not all *numbers*.
 
     It is true as long as some are left.
     """
 
-    def __init__(self, values: list[T], *, plain: bool) -> None:
+    def __init__(self, values: list[T], *, numbers: bool) -> None:
         self._left: Any
         #: Reads them, for all who do.
         self.values: Iterator[T]
-        if plain:
+        if numbers:
             self.values = self._left = iter(values)
         else:
             self._left = itertools.repeat(deque(values), len(values))
@@ -70,8 +71,8 @@ class Run(Generic[T]):
         deque(self.values, maxlen=0)
 
 
-class MapIterator(Generic[T]):
-    """The results of one `map`, whose inputs a Feeder pulls and submits as they are read."""
+class Results(Generic[T]):
+    """The results of a map, whose inputs a Feeder pulls and submits as they are read."""
 
     _timeout_error: type[Exception] = FutureTimeoutError
 
@@ -93,7 +94,7 @@ class MapIterator(Generic[T]):
         #: Values that come before those outcomes, and need no more looking after, in several runs
         #: of which one is being read.
         self._runs: deque[Run[T]] = deque()
-        self._run: Run[T] = Run([], plain=True)
+        self.run: Run[T] = Run([], numbers=True)
         #: Futures that ended, and of which that is all that has been seen.
         self._ended: deque[concurrent.futures.Future[Any]] = deque()
         self._input_error: BaseException | None = None
@@ -101,27 +102,29 @@ class MapIterator(Generic[T]):
     #: Whether a result was asked for.
     _started = False
 
+    #: Whether the last one was read.
+    over = False
+
     def __iter__(self) -> Iterator[T]:
-        # A loop takes no more calls into Python than there are runs. Several may go on at once.
-        return itertools.chain.from_iterable(_Runs(self))
+        return self
 
     def __next__(self) -> T:
         try:
-            return next(self._run.values)
+            return next(self.run.values)
         except StopIteration:
             pass
         try:
-            return self._next()
+            return self.await_next()
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
-    def _next_values(self) -> Iterator[T]:
-        """Return what has the next value, and perhaps some more; raises as `next` does."""
-        run = self._run
-        if run:
-            return run.values
+    def await_next(self) -> T:
+        """Return the next one, which is not there yet; raises StopIteration after the last."""
         try:
-            return Run([self._next()], plain=False).values
+            return self._next()
+        except StopIteration:
+            self.over = True
+            raise
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
@@ -158,12 +161,6 @@ class MapIterator(Generic[T]):
             return self._read()
         finally:
             self._reader = None
-
-    def __enter__(self) -> MapIterator[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Cancel what has not started, if a result was read; else let every input run."""
@@ -233,22 +230,24 @@ class MapIterator(Generic[T]):
             self._outcomes.extend(Outcome(value, errors.get(place)) for place, value in places)
         else:
             self._feeder.read(len(values))
-            self._runs.append(Run(values, plain=outcome.plain))
+            self._runs.append(Run(values, numbers=outcome.numbers))
 
     def _next_in_runs(self) -> T:
         """Return the next of the values that are there; raises StopIteration if none is left."""
         while True:
             with suppress(StopIteration):  # another thread may take the last one
-                return next(self._run.values)
-            if not self._runs:
-                raise StopIteration
-            self._run = self._runs.popleft()
+                return next(self.run.values)
+            with Uninterrupted():
+                try:
+                    self.run = self._runs.popleft()
+                except IndexError:
+                    raise StopIteration from None
 
     def _drop(self) -> None:
         """Let go of what was not read."""
         self._outcomes.clear()
         self._runs.clear()
-        self._run.drop()
+        self.run.drop()
 
     def _wait(self) -> None:
         """Wait until something ends."""
@@ -288,21 +287,68 @@ class MapIterator(Generic[T]):
         self._feeder.forget()
 
 
-class _Runs(Generic[T]):
-    """What of a map's results is to be had at once, and so on."""
+class MapIterator(itertools.chain[T]):
+    """The results of one `map`.
 
-    # Threads may share a chain of these, which lets go of it as one of them comes to the end: the
-    # others' calls must keep it, as only those of functions in Python do.
+    As a chain of what is there and of what is to be waited for, it calls no code in Python for each
+    value that is there. Threads may share it: a chain that several ask at once takes what it was
+    given by the last one, and that is the same for all, until all of it was read.
+    """
 
-    def __init__(self, results: MapIterator[T]) -> None:
+    _results: Results[T]
+
+    @classmethod
+    def of(cls, results: Results[T]) -> MapIterator[T]:
+        """Return an iterator over *results*."""
+        self = cast("MapIterator[T]", cls.from_iterable(_Parts(results)))
+        self._results = results
+        return self
+
+    def __enter__(self) -> MapIterator[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what has not started, if a result was read; else let every input run."""
+        self._results.close()
+
+
+class _Parts(Generic[T]):
+    """What the results consist of, one after the other."""
+
+    def __init__(self, results: Results[T]) -> None:
         self._results = results
 
     def __iter__(self) -> Iterator[Iterator[T]]:
         return self
 
     def __next__(self) -> Iterator[T]:
+        # An exception here, not one of a part, would end the chain.
+        results = self._results
+        run = results.run
+        if run:
+            return run.values
+        if results.over:
+            raise StopIteration
+        return _Awaited(results)
+
+
+class _Awaited(Generic[T]):
+    """Values that are not there yet; it ends once some are."""
+
+    def __init__(self, results: Results[T]) -> None:
+        self._results = results
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._results.run:
+            raise StopIteration
         try:
-            return self._results._next_values()
+            return self._results.await_next()
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 
@@ -328,7 +374,7 @@ def submit_map(
         chunksize = positive("chunksize", chunksize, "leave it out to have it adapted")
     if buffersize is not None:
         buffersize = positive("buffersize", buffersize, "leave it out for no such bound")
-    remaining = min((operator.length_hint(inputs) for inputs in iterables), default=0)
+    remaining = min(map(_length_hint, iterables), default=0)
     single = len(iterables) == 1
     adaptive = chunksize is None and executor.adapts_chunks
     feeder = Feeder(
@@ -346,7 +392,7 @@ def submit_map(
         ahead=MAX_UNREAD if _is_there(iterables) else min(AHEAD * workers, MAX_UNREAD),
         crowded=lambda: executor.crowded,
     )
-    results = MapIterator[T](
+    results = Results[T](
         feeder,
         deadline=None if timeout is None else timeout + time.monotonic(),
         ordered=ordered,
@@ -356,7 +402,14 @@ def submit_map(
     if feeder.error is not None and feeder.head() is None:  # nothing came before it
         error, feeder.error = feeder.error, None
         raise error
-    return results
+    return MapIterator.of(results)
+
+
+def _length_hint(inputs: Iterable[Any]) -> int:
+    try:
+        return operator.length_hint(inputs)
+    except OverflowError:  # a range may have very many
+        return sys.maxsize
 
 
 def _inputs_of(iterables: tuple[Iterable[Any], ...]) -> Iterator[Any] | range:
@@ -367,7 +420,7 @@ def _inputs_of(iterables: tuple[Iterable[Any], ...]) -> Iterator[Any] | range:
 
 
 def _is_there(iterables: tuple[Iterable[Any], ...]) -> bool:
-    """Return whether all inputs are there already, so that nobody can tell when they are pulled."""
+    """Return whether all inputs are there already, and to pull them takes nothing from anybody."""
     return all(type(inputs) in (list, tuple, range) for inputs in iterables)
 
 

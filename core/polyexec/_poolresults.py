@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from polyexec._feeder import error_of
-from polyexec._map import MapIterator
+from polyexec._map import Results
 from polyexec.future import Settling
 from polyexec.interrupts import Interruptible
 from polyexec.waiting import Event
@@ -148,7 +148,7 @@ class MapResult(AsyncResult, multiprocessing.pool.MapResult[Any]):
             self._become_ready()
 
 
-class IMapIterator(MapIterator[Any], _StandardIterator):
+class IMapIterator(Results[Any], _StandardIterator):  # type: ignore[misc]  # both iterate
     """The results of `Pool.imap`: an item's error is raised in its place, and the rest follow."""
 
     _timeout_error = multiprocessing.TimeoutError
@@ -172,9 +172,6 @@ class IMapIterator(MapIterator[Any], _StandardIterator):
 
     def __next__(self, timeout: float | None = None) -> Any:
         return self.next(timeout)
-
-    def __iter__(self) -> IMapIterator:  # which goes on after an item's error
-        return self
 
     def _failed(self) -> None:
         """Go on: neither an item's error nor a timeout ends the iterator."""

@@ -16,14 +16,23 @@ from core.fakes import (
     Counted,
     FakeContext,
     InlineExecutor,
+    QueueingExecutor,
     SpreadingExecutor,
     ends,
     fail_at,
     fake,
 )
+from polyexec._map import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def _read_one_by_one(results: Iterator[int]) -> list[int]:
+    read: list[int] = []
+    for value in results:
+        read.append(value)  # noqa: PERF402 - another thread may go on in between
+    return read
 
 
 # -- results -------------------------------------------------------------------------------------
@@ -206,9 +215,35 @@ def test_threads_may_share_the_iterator_of_a_loop() -> None:
     with fake(SpreadingExecutor, 2) as executor:
         loop = iter(executor.map(abs, range(20_000), chunksize=10))
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
-            read = [threads.submit(list, loop) for _ in range(4)]
+            read = [threads.submit(_read_one_by_one, loop) for _ in range(4)]
             values = itertools.chain.from_iterable(future.result(PATIENCE) for future in read)
             assert sorted(values) == [*range(20_000)]
+
+
+def test_the_results_are_an_iterator() -> None:
+    with fake(InlineExecutor) as executor:
+        results = executor.map(abs, range(10))
+        assert iter(results) is results
+        assert next(results) == 0
+
+
+@pytest.mark.parametrize("chunksize", [1, 5])
+def test_an_interrupt_costs_no_results(chunksize: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor: Any = fake(QueueingExecutor)
+    results = executor.map(abs, range(20), chunksize=chunksize)
+
+    def strike(_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    read: list[int] = []
+    executor.tasks.popleft().run()
+    monkeypatch.setattr(Results, "_wait", strike)
+    with pytest.raises(KeyboardInterrupt):
+        read.extend(results)
+    executor.run_all()
+    read.extend(results)
+    assert read == [*range(20)]
 
 
 def test_a_range_is_sent_as_what_it_is(executor: Any) -> None:
@@ -230,6 +265,17 @@ def test_results_read_are_not_kept(threads: Any) -> None:
     next(results)
     assert reference() is None
     list(results)
+
+
+def test_results_that_a_loop_has_read_are_not_kept() -> None:
+    class _Result:
+        pass
+
+    with fake(InlineExecutor) as executor:
+        for result in executor.map(lambda _: _Result(), range(20), chunksize=10):
+            reference = weakref.ref(result)
+            del result
+            assert reference() is None
 
 
 @pytest.mark.parametrize("ordered", [True, False])

@@ -102,6 +102,36 @@ def test_a_store_that_has_no_more_segments_lets_parcels_go_without(
     assert all(bytes(inbox.open(each)[1]) == b"x" * SMALL for each in described)
 
 
+def test_what_comes_while_a_child_is_forked_is_not_used_again(
+    ends: tuple[socket.socket, Inbox],
+) -> None:
+    rights, inbox = ends
+    parcels = [packed(Store(), LARGE) for _ in range(2)]
+    _parcels._before_fork()
+    pieces = inbox.open(memoryview(parcels[0].send(rights)))
+    _parcels._forking.pop()
+    more = inbox.open(memoryview(parcels[1].send(rights)))
+    del pieces, more
+    free, inherited = inbox.free()
+    assert (len(free), len(inherited)) == (1, 1)
+
+
+def test_what_a_receiver_that_died_may_have_left_to_a_child_is_not_used_again(
+    ends: tuple[socket.socket, Inbox],
+) -> None:
+    rights, _ = ends
+    store = Store()
+    parcel = packed(store, SMALL)
+    for _ in range(2):
+        parcel.send(rights)
+    parcel.note_use(kept=False)
+    parcel.settle()
+    again = store.take(SMALL)
+    assert again is not None
+    assert bytes(again.view[:6]) != b"pickle"
+    store.drop(again)
+
+
 def test_a_read_only_parcel_is_read_only_without_a_segment(
     ends: tuple[socket.socket, Inbox],
 ) -> None:

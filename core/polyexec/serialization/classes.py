@@ -206,7 +206,7 @@ def _keep(destination: Destination, key: tuple[int, bool], own: _Own) -> None:
         while len(table) > _MOST_KEPT or (destination.class_bytes > _MOST_BYTES and len(table) > 1):
             oldest = next(iter(table))
             destination.class_bytes -= table.pop(oldest).size
-            del kinds[oldest]
+            kinds.pop(oldest, None)
 
 
 def _define(

@@ -133,7 +133,8 @@ class Destination:
     def forget(self) -> None:
         """Keep nothing alive any more, for nothing is sent there; results keep what they need."""
         self.inheritance = None
-        self.classes, self.kinds = {}, {}
+        self.classes, self.kinds, self.class_bytes = {}, {}, 0
+        self.uses = UsesTable()
 
     def reducers(self, *, all_of_them: bool = False) -> Mapping[type, Callable[[Any], Any]]:
         """Return what multiprocessing's own pickler is told of types, if that matters or is asked.

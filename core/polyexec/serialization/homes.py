@@ -50,6 +50,10 @@ class NotRun(types.ModuleType):
             "that can be imported"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        # And from Python 3.14 on it says no more than this.
+        raise AttributeError(f"{name!r} is not there in {self!r}")
+
 
 def inherit_classes() -> None:
     """Know the classes that this process has from the one that it was forked from."""

@@ -18,9 +18,17 @@ from polyexec.serialization.payloads import ItemDumper, loads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PackedItems", "are_plain", "pack_items", "ride_together", "unpack_items"]
+__all__ = [
+    "PackedItems",
+    "are_plain",
+    "how_alike",
+    "pack_items",
+    "ride_together",
+    "unpack_items",
+]
 
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+_NUMBERS = frozenset({int, float, bool})
 #: Others whose objects have no parts and never change, so that it is no matter which is which.
 _LEAVES = frozenset({("datetime", "date"), ("datetime", "timedelta"), ("decimal", "Decimal")})
 #: Those of numpy's scalars that are not so.
@@ -42,22 +50,29 @@ class PackedItems(NamedTuple):
 
 def are_plain(values: Iterable[Any]) -> bool:
     """Return whether no pickler has questions about any of *values*."""
-    kinds = [*map(type, values)]
     try:
-        if kinds and kinds.count(kinds[0]) == len(kinds):  # takes two thirds of the time
-            return kinds[0] in _PLAIN
-        return _PLAIN.issuperset(kinds)
-    except Exception:  # noqa: BLE001 - a metaclass of the user's, that compares or has no hash
+        return _PLAIN.issuperset(map(type, values))
+    except TypeError:  # a class that has no hash
         return False
 
 
-def ride_together(values: Iterable[Any]) -> bool:
+def ride_together(values: Sequence[Any]) -> bool:
     """Return whether one pickle of all *values* does as well as one of each, or better."""
-    values = [*values]
-    if are_plain(values):
-        return True
-    kind = type(values[0])
-    return _is_leaf(kind) and all(type(value) is kind for value in values)
+    return how_alike(values) is not None
+
+
+def how_alike(values: Sequence[Any]) -> str | None:
+    """Return "numbers" for small ones, "plain" if *values* can ride together, else None."""
+    kinds = [*map(type, values)]
+    try:
+        # What is the same is not compared, so this takes less than to look up each.
+        if not kinds or kinds.count(kinds[0]) < len(kinds):
+            return "plain" if _PLAIN.issuperset(kinds) else None
+        if kinds[0] in _NUMBERS:
+            return "numbers"
+        return "plain" if kinds[0] in _PLAIN or _is_leaf(kinds[0]) else None
+    except Exception:  # noqa: BLE001 - a metaclass of the user's
+        return None
 
 
 def _is_leaf(kind: type) -> bool:
@@ -70,8 +85,7 @@ def _is_leaf(kind: type) -> bool:
 
 def pack_items(values: Sequence[Any]) -> PackedItems:
     """Pack *values*; never raises for what they are."""
-    # A tuple has the arguments of one call.
-    if all(are_plain(value if type(value) is tuple else (value,)) for value in values):
+    if all(_is_plain(value) for value in values):
         return PackedItems(plain=True, items=list(values), errors={})
     items: list[Any] = []
     errors: dict[int, bytes] = {}
@@ -122,3 +136,8 @@ def _unpack(
         raise
     except BaseException as error:  # noqa: BLE001 - the user's code; this one item's outcome
         return None, error
+
+
+def _is_plain(value: Any) -> bool:
+    # A tuple has the arguments of one call.
+    return are_plain(value if type(value) is tuple else (value,))
