@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 #: How many inputs for each worker may be pulled before a result is read.
 AHEAD: Final = 2048
+_LINK: Final = "link"
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()
 
@@ -102,9 +103,6 @@ class Results(Generic[T]):
     #: Whether a result was asked for.
     _started = False
 
-    #: Whether the last one was read.
-    over = False
-
     def __iter__(self) -> Iterator[T]:
         return self
 
@@ -120,15 +118,6 @@ class Results(Generic[T]):
 
     def await_next(self) -> T:
         """Return the next one, which is not there yet; raises StopIteration after the last."""
-        try:
-            return self._next()
-        except StopIteration:
-            self.over = True
-            raise
-        finally:
-            self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
-
-    def _next(self) -> T:
         me = threading.get_ident()
         if self._reader == me:
             raise ValueError("a map's results can't be read by its own input")
@@ -291,8 +280,8 @@ class MapIterator(itertools.chain[T]):
     """The results of one `map`.
 
     As a chain of what is there and of what is to be waited for, it calls no code in Python for each
-    value that is there. Threads may share it: a chain that several ask at once takes what it was
-    given by the last one, and that is the same for all, until all of it was read.
+    value that is there. What raises, Ctrl-C for one, does so in a link of it: in what makes the
+    links it would end the chain. Threads may share it: each finds the same run, until all is read.
     """
 
     _results: Results[T]
@@ -300,7 +289,10 @@ class MapIterator(itertools.chain[T]):
     @classmethod
     def of(cls, results: Results[T]) -> MapIterator[T]:
         """Return an iterator over *results*."""
-        self = cast("MapIterator[T]", cls.from_iterable(_Parts(results)))
+        links: dict[str, Any] = {}
+        # What is there if it was put there, else what waits; None is the end. All of it is in C.
+        take = partial(links.pop, _LINK, _Awaited(results, links))
+        self = cast("MapIterator[T]", cls.from_iterable(iter(take, None)))
         self._results = results
         return self
 
@@ -315,40 +307,26 @@ class MapIterator(itertools.chain[T]):
         self._results.close()
 
 
-class _Parts(Generic[T]):
-    """What the results consist of, one after the other."""
-
-    def __init__(self, results: Results[T]) -> None:
-        self._results = results
-
-    def __iter__(self) -> Iterator[Iterator[T]]:
-        return self
-
-    def __next__(self) -> Iterator[T]:
-        # An exception here, not one of a part, would end the chain.
-        results = self._results
-        run = results.run
-        if run:
-            return run.values
-        if results.over:
-            raise StopIteration
-        return _Awaited(results)
-
-
 class _Awaited(Generic[T]):
-    """Values that are not there yet; it ends once some are."""
+    """Values that are not there yet; it ends once some are, which it has as the next of *links*."""
 
-    def __init__(self, results: Results[T]) -> None:
+    def __init__(self, results: Results[T], links: dict[str, Any]) -> None:
         self._results = results
+        self._links = links
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        if self._results.run:
+        run = self._results.run
+        if run:
+            self._links[_LINK] = run.values
             raise StopIteration
         try:
             return self._results.await_next()
+        except StopIteration:
+            self._links[_LINK] = None
+            raise
         finally:
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - no cycle by a traceback
 

@@ -373,7 +373,7 @@ def test_a_queue_that_the_parent_has_used_works_in_workers(program: Runner, meth
     assert (done.stdout, done.stderr) == ("parent's\nworker's\n", "")
 
 
-NAMED = """
+ITEMS = """
 import polyexec
 
 class Item:
@@ -406,7 +406,7 @@ def test_a_pickle_that_knows_a_class_by_name_is_told_what_brings_it(
 ) -> None:
     if method not in LOCAL:
         pytest.skip("it has no Queue")
-    error, value = program.lines(NAMED)
+    error, value = program.lines(ITEMS)
     if method == "fork":
         assert error == "None"  # it inherits them
     else:
