@@ -37,7 +37,7 @@ class _Entry:
 
     def value(self) -> Any:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # each task has its own
         if self._pieces:
             self._value = pickle.loads(self._pieces[0], buffers=self._pieces[1:])
             self._pieces = []

@@ -77,8 +77,8 @@ class Link:
         self.dead: bool = False
         #: Whether it was killed on purpose.
         self.killed: bool = False
-        #: Whether it was found stopped, so that it is to be replaced.
-        self.is_numb: bool = False
+        #: Whether it was stopped (SIGSTOP) as it was held back, so that it is to be replaced.
+        self.was_stopped: bool = False
         #: Whether it may end in order though all are killed, once that is known.
         self.spared: bool | None = None
         #: Whether its initializer failed.

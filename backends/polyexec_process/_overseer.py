@@ -156,19 +156,15 @@ class Overseer:
         if job is None:
             job = link.window.at(link.last_begun + 1)
             late = now - max(link.window.progressed_at, link.begun_at)
-            if job is not None and job.timeout is not None and late > job.timeout + NUMB:
-                self._replace_if_stopped(link, now)
+            is_late = job is not None and job.timeout is not None and late > job.timeout + NUMB
+            is_held = link.held is not None or link.window.passing
+            if is_late and not is_held and link.is_stopped():
+                self._hold(link, now, is_stopped=True)
             return
         if job.timeout is None or job in self.kills:
             return
         if now - link.begun_at > job.timeout:
             self.kills[job] = True
-
-    def _replace_if_stopped(self, link: Link, now: float) -> None:
-        """Recall what a worker has not begun that was stopped (SIGSTOP), and kill it then."""
-        if link.ready and link.held is None and not link.window.passing and link.is_stopped():
-            link.is_numb = True
-            self._hold(link, now)
 
     def _holds(self, link: Link, now: float) -> bool:
         """Hold back a worker whose jobs wait for long; return whether one is being held back."""
@@ -177,7 +173,7 @@ class Overseer:
             if now - link.held >= MOMENT:
                 self._scheduler.recalled(window, link.last_begun)
                 link.held = None
-                if link.is_numb and link.running is None:
+                if link.was_stopped and link.running is None:
                     link.killed = True  # with nothing that it has begun
                     link.signal(signal.SIGKILL)
                 self._pool.dispatch()
@@ -196,7 +192,9 @@ class Overseer:
             return True
         return False
 
-    def _hold(self, link: Link, now: float) -> None:
+    def _hold(self, link: Link, now: float, *, is_stopped: bool = False) -> None:
+        """Have a worker begin nothing more; one that *is_stopped*, at no job, is killed then."""
+        link.was_stopped = is_stopped
         link.hold_back(link.last_begun)
         self._scheduler.recall(link.window)
         link.held = now
@@ -217,9 +215,7 @@ class Overseer:
             link = pool.links[window.worker]
             if not window.blocked:
                 if not window.passing:
-                    if link.running is None:
-                        self._replace_if_stopped(link, now)
-                    self._hold(link, now)
+                    self._hold(link, now, is_stopped=link.is_stopped())
             elif link.held is None and link.begun == number:
                 link.killed = True
                 link.signal(signal.SIGKILL)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How many inputs for each worker may be pulled before a result is read.
+#: How many inputs for each worker may be pulled before a result is read, if they come one by one.
 AHEAD: Final = 2048
+#: Where the next link of a chain is put.
 _LINK: Final = "link"
 #: The end of the results, where it is passed on like an error.
 _END = StopIteration()

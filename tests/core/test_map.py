@@ -211,11 +211,11 @@ def test_a_loop_that_was_left_can_be_gone_on_with(kind: Any) -> None:
         assert list(results) == []
 
 
-def test_threads_may_share_the_iterator_of_a_loop() -> None:
+def test_threads_may_take_turns_in_reading_one_map() -> None:
     with fake(SpreadingExecutor, 2) as executor:
-        loop = iter(executor.map(abs, range(20_000), chunksize=10))
+        results = executor.map(abs, range(20_000), chunksize=10)
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
-            read = [threads.submit(_read_one_by_one, loop) for _ in range(4)]
+            read = [threads.submit(_read_one_by_one, results) for _ in range(4)]
             values = itertools.chain.from_iterable(future.result(PATIENCE) for future in read)
             assert sorted(values) == [*range(20_000)]
 

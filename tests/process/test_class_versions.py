@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from core.fakes import PATIENCE
 from polyexec.serialization.tracker import identity_of
 
 if TYPE_CHECKING:
+    from polyexec import Context
     from process.programs import Runner
 
 #: What each program begins with.
@@ -372,6 +375,20 @@ def test_a_function_that_is_defined_again_is_another(program: Runner) -> None:
 
 def test_classes_live_until_all_is_read_that_came_with_them(program: Runner) -> None:
     assert program.lines(HEAD + KEPT) == ["{(20000, 1)}", "[0, 1, 2, 3]", "1 2"]
+
+
+def test_an_executor_that_was_shut_down_keeps_no_class(context: Context) -> None:
+    class Local:
+        pass
+
+    executor = context.Executor(1)
+    result = executor.submit(type, Local()).result()
+    assert result is Local
+    executor.shutdown()
+    reference = weakref.ref(Local)
+    del Local, result
+    gc.collect()
+    assert reference() is None
 
 
 def test_what_is_submitted_while_something_else_is_pickled_brings_its_own_classes(

@@ -16,7 +16,9 @@ import pytest
 
 import polyexec
 from polyexec.testing._gate import Gate, pass_gate
+from polyexec_process import _packer
 from process import large
+from process.programs import LOCAL
 
 if TYPE_CHECKING:
     from polyexec import Context
@@ -319,6 +321,19 @@ def test_a_forked_child_has_large_data_of_its_own(program: Runner) -> None:
         "(1, 1)",
         "(1, 1)",  # what is changed in place is not sent again
     ]
+
+
+def test_shared_objects_beyond_the_descriptors_are_read_only_copies(
+    context: Context, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if method not in LOCAL:
+        pytest.skip("its node has a store of its own")
+    monkeypatch.setattr(_packer, "most_shared", lambda: 2)
+    with context.Executor(1) as executor:
+        handles = [executor.share(ramp(MEGABYTE)) for _ in range(4)]
+        for handle in handles:
+            _, first, writeable = executor.submit(large.shared_facts, [handle], 0).result()
+            assert (first, writeable) == (0, False)
 
 
 def test_many_shared_objects_are_read_only_and_the_same_memory(context: Context) -> None:

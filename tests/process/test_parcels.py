@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from polyexec_process import _parcels, _segments
+from polyexec_process import _holdings, _parcels, _segments
 from polyexec_process._parcels import READONLY, WORTH_MAPPING, Inbox, Parcel
 from polyexec_process._segments import MOST_SEGMENTS, Store
 
@@ -141,15 +143,41 @@ def test_a_read_only_parcel_is_read_only_without_a_segment(
     assert [piece.readonly for piece in inbox.open(described)] == [True, True]
 
 
-def test_a_segment_that_can_not_be_had_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_segment_that_can_not_be_had_leaves_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> int:
         raise OSError
 
+    noise: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", noise.append)
     monkeypatch.setattr(_segments, "memory", refuse)
     assert Store().take(SMALL) is None
-    assert capsys.readouterr().err == ""
+    gc.collect()
+    assert noise == []
+
+
+def test_what_no_descriptor_came_for_is_given_back(ends: tuple[socket.socket, Inbox]) -> None:
+    rights, inbox = ends
+    described = memoryview(packed(Store(), SMALL).send(rights))
+    inbox.give_up(described)
+    free, _ = inbox.free()
+    assert len(free) == 1
+
+
+def test_a_shared_object_that_can_not_be_mapped_fails_who_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> list[memoryview]:
+        raise OSError("too many")
+
+    here, there = socket.socketpair()
+    with here, there:
+        monkeypatch.setattr(_holdings, "_held", [])
+        holdings = _holdings.Holdings(there)
+        monkeypatch.setattr(Inbox, "open", refuse)
+        holdings.hold(1, memoryview(b""))
+        for _ in range(2):
+            with pytest.raises(OSError, match="too many"):
+                holdings.entry(1).value()
 
 
 def test_what_nobody_has_used_is_not_used_again(ends: tuple[socket.socket, Inbox]) -> None:

@@ -206,7 +206,7 @@ def _keep(destination: Destination, key: tuple[int, bool], own: _Own) -> None:
         while len(table) > _MOST_KEPT or (destination.class_bytes > _MOST_BYTES and len(table) > 1):
             oldest = next(iter(table))
             destination.class_bytes -= table.pop(oldest).size
-            kinds.pop(oldest, None)
+            kinds.pop(oldest, None)  # the tables may have been dropped in between
 
 
 def _define(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = [
     "NotRun",
@@ -50,7 +50,7 @@ class NotRun(types.ModuleType):
             "that can be imported"
         )
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> NoReturn:
         # And from Python 3.14 on it says no more than this.
         raise AttributeError(f"{name!r} is not there in {self!r}")
 
