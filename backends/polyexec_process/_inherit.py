@@ -83,6 +83,8 @@ def dumps_process(process: BaseProcess, fds: list[int]) -> tuple[bytes, list[Any
         ProcessPickler(file, lent).dump(process)
     except Exception as error:  # noqa: BLE001 - reducers are the user's code
         refuse(process, first or error)
+    finally:
+        first = None  # its traceback has this frame: a cycle, which would keep all that is sent
     return file.getvalue(), lent
 
 

@@ -260,6 +260,7 @@ class Worker:
             return status, self._dumps_exception(error)
         finally:
             self._running = False
+            call = result = None  # no cycle by the traceback of an error, a map's among them
 
     def _outcome(self, result: Any) -> tuple[int, bytes]:
         if type(result) in _PLAIN:

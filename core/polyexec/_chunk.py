@@ -162,7 +162,11 @@ class Chunk(_Named):
             except BaseException as error:  # noqa: BLE001 - the border to the user's task
                 errors[len(values)] = error
                 values.append(None)
-        return ChunkOutcome(values, errors, time.perf_counter() - begin)
+        try:
+            return ChunkOutcome(values, errors, time.perf_counter() - begin)
+        finally:
+            # The tracebacks of errors have this frame: a cycle, which would keep all the items.
+            del items, left, values, errors
 
     def _apply(
         self, left: Iterator[Any], values: list[Any], errors: dict[int, BaseException], items: Items
@@ -171,16 +175,19 @@ class Chunk(_Named):
         fn = self.fn
         # One by one: what came before an error counts, and `extend` would take a StopIteration
         # for the end.
-        if items.errors:
-            for item in left:
-                args = (item,) if items.single else item
-                values.append(None if len(values) in errors else fn(*args))
-        elif items.single:
-            for item in left:
-                values.append(fn(item))  # noqa: PERF401
-        else:
-            for item in left:
-                values.append(fn(*item))  # noqa: PERF401
+        try:
+            if items.errors:
+                for item in left:
+                    args = (item,) if items.single else item
+                    values.append(None if len(values) in errors else fn(*args))
+            elif items.single:
+                for item in left:
+                    values.append(fn(item))  # noqa: PERF401
+            else:
+                for item in left:
+                    values.append(fn(*item))  # noqa: PERF401
+        finally:
+            del left, values, errors, items  # no cycle by the traceback of an error
 
 
 class Single(_Named):

@@ -131,11 +131,12 @@ class Task:
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
             here.executor = outer
             self.fail(error)
-            # The frame of a task's traceback must not keep the task alive in a cycle.
-            self = None  # type: ignore[assignment]  # noqa: PLW0642
         else:
             here.executor = outer
             self.succeed(result)
+            del result  # it may hold errors: those of a map's items
+        # The frame of an error's traceback must not keep the task alive in a cycle.
+        self = None  # type: ignore[assignment]  # noqa: PLW0642
 
     def start(self, worker: str | None = None) -> bool:
         """Mark the task as running on *worker*; return False if it was cancelled."""

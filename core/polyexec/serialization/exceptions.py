@@ -173,20 +173,24 @@ def _portable(value: Any) -> Any:
 
 def _put_together(records: list[_Record]) -> BaseException:
     errors: dict[int, BaseException] = {}
-
-    def revived(place: int) -> BaseException:
-        if place not in errors:
-            record = records[place]
-            members = [revived(member) for member in record.members or ()]
-            errors[place] = _revive(record, members)
-        return errors[place]
-
     for place, record in enumerate(records):
-        error = revived(place)
-        _CAUSE.__set__(error, None if record.cause is None else revived(record.cause))
-        _CONTEXT.__set__(error, None if record.context is None else revived(record.context))
+        error = _revived(place, records, errors)
+        for link, other in ((_CAUSE, record.cause), (_CONTEXT, record.context)):
+            link.__set__(error, None if other is None else _revived(other, records, errors))
         _SUPPRESS.__set__(error, record.suppress)
     return errors[0]
+
+
+def _revived(place: int, records: list[_Record], errors: dict[int, BaseException]) -> BaseException:
+    """Return the exception at *place* of *records*, made once; *errors* has those that are.
+
+    A closure that calls itself would be a cycle, and so keep the errors, and who has raised them.
+    """
+    if place not in errors:
+        record = records[place]
+        members = [_revived(member, records, errors) for member in record.members or ()]
+        errors[place] = _revive(record, members)
+    return errors[place]
 
 
 def _revive(record: _Record, members: list[BaseException]) -> BaseException:

@@ -234,16 +234,21 @@ def with_what_can_be_sent(
         return dump(tolerant=True)
     except Exception:  # noqa: BLE001 - it is no global's fault
         refuse(obj, cause)
+    finally:
+        del cause, first  # a traceback that has this frame would keep *obj* by them
 
 
 def refuse(obj: Any, cause: Exception) -> NoReturn:
     """Raise UnpicklableError for *obj*, or *cause* if that is a reducer's own: it means more."""
-    if not isinstance(cause, _REFUSALS):
-        raise cause from None
-    raise UnpicklableError(
-        f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
-        "pickled, or open files, sockets and locks in the task itself"
-    ) from cause
+    try:
+        if not isinstance(cause, _REFUSALS):
+            raise cause from None
+        raise UnpicklableError(
+            f"{_short(obj)} can't be sent to another process: {cause}; pass what can be "
+            "pickled, or open files, sockets and locks in the task itself"
+        ) from cause
+    finally:
+        del cause  # no cycle by its traceback
 
 
 def _names_main(data: bytes) -> bool:

@@ -1,0 +1,105 @@
+"""What an error leaves behind: nothing that only the garbage collector would find."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+import tasks
+from core.fakes import PATIENCE
+from process.conftest import METHODS
+from process.programs import LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from polyexec import Context, Executor
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    """Have no garbage collected meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def of_a_task(executor: Executor) -> None:
+    """Read the result of a task that fails."""
+    executor.submit(tasks.fail_as, "PlainError").result()
+
+
+def of_a_map(executor: Executor) -> None:
+    """Read the results of a map whose items fail."""
+    list(executor.map(tasks.fail_as, ["PlainError"] * 4))
+
+
+def of_chunks(executor: Executor) -> None:
+    """Read the results of a map whose items fail, several in a task."""
+    list(executor.map(tasks.fail_as, ["PlainError"] * 4, chunksize=2))
+
+
+@pytest.mark.parametrize("method", [*METHODS, "thread"])
+@pytest.mark.parametrize("read", [of_a_task, of_a_map, of_chunks])
+def test_an_error_keeps_nothing_of_who_reads_it(
+    context: Context, read: Callable[[Executor], None]
+) -> None:
+    kept: list[weakref.ref[Any]] = []
+
+    def catch(executor: Executor) -> None:
+        held = tasks.Plain()
+        kept.append(weakref.ref(held))
+        try:
+            read(executor)
+        except tasks.PlainError:
+            pass
+        else:
+            pytest.fail("no error")
+
+    with context.Executor(1) as executor:
+        catch(executor)
+        assert kept[0]() is None
+
+
+_seen: list[weakref.ref[Any]] = []
+
+
+def _see_and_fail(item: Any) -> NoReturn:
+    _seen.append(weakref.ref(item))
+    raise ValueError
+
+
+def _seen_alive() -> list[bool]:
+    alive = [seen() is not None for seen in _seen]
+    _seen.clear()
+    return alive
+
+
+@pytest.mark.parametrize("method", [*METHODS, "thread"])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_an_error_keeps_no_item_where_it_was_raised(context: Context, chunksize: int) -> None:
+    with context.Executor(1, initializer=gc.disable) as executor:
+        items = [tasks.Plain() for _ in range(6)]
+        outcomes = executor.map(_see_and_fail, items, chunksize=chunksize, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ValueError] * 6
+        del items, outcomes
+        assert executor.submit(_seen_alive).result() == [False] * 6
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_a_process_takes_by_value_is_kept_by_nothing(context: Context) -> None:
+    def start() -> weakref.ref[Any]:
+        queue = context.Queue()
+        process = context.Process(target=lambda: queue.put("item"))
+        process.start()
+        assert queue.get(timeout=PATIENCE) == "item"
+        process.join(PATIENCE)
+        queue.close()
+        queue.join_thread()
+        return weakref.ref(queue)
+
+    assert start()() is None
