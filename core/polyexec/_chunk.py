@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from polyexec._names import name_of
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import Wrapper, is_constant
@@ -18,7 +19,6 @@ from polyexec.serialization.items import (
     unpack_items,
 )
 from polyexec.serialization.payloads import reduced_once
-from polyexec.task import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,6 +9,7 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polyexec._current import here
+from polyexec._names import name_of
 from polyexec.future import Future
 
 if TYPE_CHECKING:
@@ -41,21 +42,6 @@ class TaskOptions:
 
 #: Those of tasks that were submitted without any.
 NO_OPTIONS = TaskOptions()
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """Return what a task that calls *fn* is called; short, whatever *fn* is bound to."""
-    if type(fn) is FunctionType:
-        return fn.__qualname__
-    try:
-        name = getattr(fn, "__qualname__", None)
-        if isinstance(name, str):
-            return name
-        inner = getattr(fn, "func", None)  # a partial
-        return name_of(inner) if callable(inner) else type(fn).__qualname__
-    except Exception:  # noqa: BLE001 - the user's __getattr__
-        return type(fn).__qualname__
-
 
 _NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 

@@ -78,6 +78,7 @@ def test_a_fresh_worker_imports_nothing_that_takes_long(method: str) -> None:
     bare = set(python("import sys; print(*sys.modules)").stdout.split())
     lines = (
         f"with polyexec.get_context({method!r}).Executor(1) as executor:",
+        "    list(executor.map(abs, range(4), chunksize=2))",
         "    names = executor.submit(eval, '[*__import__(\"sys\").modules]').result()",
         "print(*names)",
     )
