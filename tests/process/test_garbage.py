@@ -84,7 +84,9 @@ def _seen_alive() -> list[bool]:
 def test_an_error_keeps_no_item_where_it_was_raised(context: Context, chunksize: int) -> None:
     with context.Executor(1, initializer=gc.disable) as executor:
         items = [tasks.Plain() for _ in range(6)]
-        outcomes = executor.map(_see_and_fail, items, chunksize=chunksize, return_exceptions=True)
+        outcomes: Iterator[Any] = executor.map(
+            _see_and_fail, items, chunksize=chunksize, return_exceptions=True
+        )
         assert [type(outcome) for outcome in outcomes] == [ValueError] * 6
         del items, outcomes
         assert executor.submit(_seen_alive).result() == [False] * 6
