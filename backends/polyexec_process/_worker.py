@@ -260,7 +260,7 @@ class Worker:
             return status, self._dumps_exception(error)
         finally:
             self._running = False
-            call = result = None  # no cycle by the traceback of an error, a map's among them
+            result = None  # a map's may hold errors, whose tracebacks lead to this frame
 
     def _outcome(self, result: Any) -> tuple[int, bytes]:
         if type(result) in _PLAIN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import queue
 import signal
@@ -26,6 +28,17 @@ T = TypeVar("T")
 
 #: Seconds after which something that should have ended counts as hanging.
 PATIENCE = 10.0
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Have no garbage collected meanwhile."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class FakeContext(polyexec.Context):

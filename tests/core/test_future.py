@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import gc
 import logging
 import math
 import sys
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import polyexec
-from core.fakes import PATIENCE, IoExecutor, ends, fake
+from core.fakes import PATIENCE, IoExecutor, ends, fake, uncollected
 from polyexec import Future
 from polyexec.future import Alarm
 from polyexec.scheduling import Job
@@ -42,10 +41,8 @@ def switching() -> Iterator[None]:
 
 @pytest.fixture
 def no_gc() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+    with uncollected():
+        yield
 
 
 def _fail(error: BaseException) -> Any:

@@ -20,6 +20,7 @@ from core.fakes import (
     ends,
     fail_at,
     failing_input,
+    uncollected,
 )
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ def test_a_map_that_another_thread_drains_meanwhile_is_complete() -> None:
 
 
 def test_a_finished_map_keeps_neither_executor_nor_input() -> None:
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         executor = polyexec.get_context("thread").Executor(1)
         inputs = Counted(range(3))
         results = executor.map(abs, inputs)
@@ -138,22 +137,16 @@ def test_a_finished_map_keeps_neither_executor_nor_input() -> None:
         for worker in workers:
             worker.join(PATIENCE)
         assert [reference() for reference in references] == [None, None]
-    finally:
-        gc.enable()
 
 
 def test_a_map_that_failed_is_in_no_cycle(threads: Any) -> None:
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         results = threads.map(fail_at(0, ValueError()), range(5))
         with pytest.raises(ValueError):  # noqa: PT011 - any
             next(results)
         reference = weakref.ref(results)
         del results
         assert reference() is None
-    finally:
-        gc.enable()
 
 
 # -- timeout -------------------------------------------------------------------------------------

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+import polyexec
 import tasks
-from core.fakes import PATIENCE
+from core.fakes import PATIENCE, uncollected
+from polyexec.serialization.payloads import dumps
 from process.conftest import METHODS
 from process.programs import LOCAL
 
@@ -17,15 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from polyexec import Context, Executor
+    from process.programs import Runner
 
 
 @pytest.fixture(autouse=True)
-def uncollected() -> Iterator[None]:
-    """Have no garbage collected meanwhile."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+def no_gc() -> Iterator[None]:
+    with uncollected():
+        yield
 
 
 def of_a_task(executor: Executor) -> None:
@@ -105,3 +106,56 @@ def test_what_a_process_takes_by_value_is_kept_by_nothing(context: Context) -> N
         return weakref.ref(queue)
 
     assert start()() is None
+
+
+class _Locked:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class _Refusing:
+    def __reduce__(self) -> NoReturn:
+        raise tasks.PlainError
+
+
+@pytest.mark.parametrize("kind", [_Locked, _Refusing])
+def test_what_can_not_be_sent_is_kept_by_nothing(kind: type[Any]) -> None:
+    def send() -> weakref.ref[Any]:
+        obj = kind()
+        try:
+            dumps(obj)
+        except (polyexec.UnpicklableError, tasks.PlainError):
+            return weakref.ref(obj)
+        pytest.fail("no error")
+
+    assert send()() is None
+
+
+WITHOUT = """
+import functools
+import gc
+import threading
+import weakref
+from polyexec.serialization.payloads import dumps
+
+lock = threading.Lock()
+
+class Held:
+    pass
+
+def use(held):
+    return lock
+
+def send():
+    held = Held()
+    dumps(functools.partial(use, held))
+    return weakref.ref(held)
+
+gc.disable()
+print(send()())
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn"])
+def test_what_can_be_sent_without_a_global_is_kept_by_nothing(program: Runner) -> None:
+    assert program.lines(WITHOUT) == ["None"]

@@ -13,37 +13,6 @@ if TYPE_CHECKING:
     from process.programs import Runner
 
 
-GLOBALS = """
-import polyexec
-
-offset = None
-
-
-def initialize(value):
-    global offset
-    offset = value
-
-
-def work(number):
-    return number + offset
-
-
-if __name__ == "__main__":
-    context = polyexec.get_context(METHOD)
-    with context.Executor(2, initializer=initialize, initargs=(100,)) as executor:
-        print(list(executor.map(work, range(3))))
-"""
-
-
-@pytest.mark.parametrize("how", ["file", "stdin"])
-def test_a_global_that_the_initializer_sets_is_the_tasks(program: Runner, how: str) -> None:
-    if how == "file":
-        done = program.run(sys.executable, program.write(GLOBALS))
-    else:
-        done = program.run(sys.executable, "-", input=program.source(GLOBALS))
-    assert (done.stdout, done.stderr) == ("[100, 101, 102]\n", "")
-
-
 NAMED = """
 import functools
 import polyexec

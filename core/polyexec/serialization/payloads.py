@@ -216,7 +216,10 @@ def _by_value(
         buffers.clear()
         return dumps_by_value(obj, PROTOCOL, *way, tolerant=tolerant)
 
-    return with_what_can_be_sent(obj, dump, first)
+    try:
+        return with_what_can_be_sent(obj, dump, first)
+    finally:
+        del first  # no cycle by its traceback, if that is what is raised
 
 
 def with_what_can_be_sent(
@@ -235,7 +238,7 @@ def with_what_can_be_sent(
     except Exception:  # noqa: BLE001 - it is no global's fault
         refuse(obj, cause)
     finally:
-        del cause, first  # a traceback that has this frame would keep *obj* by them
+        del cause, first  # likewise
 
 
 def refuse(obj: Any, cause: Exception) -> NoReturn:
@@ -248,7 +251,7 @@ def refuse(obj: Any, cause: Exception) -> NoReturn:
             "pickled, or open files, sockets and locks in the task itself"
         ) from cause
     finally:
-        del cause  # no cycle by its traceback
+        del cause  # likewise
 
 
 def _names_main(data: bytes) -> bool:
