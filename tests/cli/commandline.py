@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULE = """
-import os, pathlib, time
+import os, pathlib, signal, threading, time
 
 VALUE = 3
 
@@ -41,6 +41,21 @@ def block(item):
     if item == "block":
         time.sleep(600)
     return item
+
+def interrupt_this_thread(item):
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    time.sleep(600)
+
+def interrupt_a_child(item):
+    pid = os.fork()
+    if not pid:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 def die(item):
     if item == "die":

@@ -78,6 +78,19 @@ def test_ctrl_c_ends_a_blocked_write(cli: CommandLine) -> None:
         assert process.wait() == 130
 
 
+def test_ctrl_c_is_heeded_while_the_main_thread_does_not_hear_of_it(cli: CommandLine) -> None:
+    # As if it came just before a wait: nothing interrupts that.
+    with cli.start(
+        "map", "--context", "thread", "tasks_here:interrupt_this_thread", "a"
+    ) as process:
+        assert process.wait() == 130
+
+
+def test_a_child_that_a_task_forks_has_a_ctrl_c_of_its_own(cli: CommandLine) -> None:
+    done = cli.run("map", "--context", "thread", "tasks_here:interrupt_a_child", *"abcdef")
+    assert (done.returncode, done.stdout) == (0, b"7\n" * 6)
+
+
 def _first_line(process: subprocess.Popen[bytes]) -> bytes:
     assert process.stdout
     return process.stdout.readline()

@@ -10,8 +10,6 @@ caller's, reacts:
 
 from __future__ import annotations
 
-import os
-import queue
 from concurrent.futures import Future
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +21,7 @@ from polyexec.cli._input import EndOfInput, Lines
 from polyexec.cli._messages import describe
 
 if TYPE_CHECKING:
+    import queue
     from collections.abc import Callable
 
     from polyexec import Executor
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from polyexec.cli._progress import Update
     from polyexec.cli._sizing import ChunkSizer
     from polyexec.cli._window import Ticket, Window
-
-# Ctrl-C does not end a wait for a lock on Windows.
-PATIENCE = 0.2 if os.name == "nt" else None
 
 
 class Done(NamedTuple):
@@ -95,7 +91,7 @@ class Pump:
         future.add_done_callback(lambda done: self._events.put(Prepared(done)))
 
     def interrupt(self) -> None:
-        """Make `run` write what is done and raise `KeyboardInterrupt`; for signal handlers."""
+        """Make `run` write what is done and raise `KeyboardInterrupt`; from any thread."""
         self._interrupted = True
         self._events.put(Interrupt())
 
@@ -145,10 +141,7 @@ class Pump:
     def _wait(self) -> None:
         if self._events.empty():
             self._output.flush()
-        try:
-            event = self._events.get(timeout=PATIENCE)
-        except queue.Empty:
-            return
+        event = self._events.get()
         if isinstance(event, Lines):
             self._supply.receive(event.lines)
         elif isinstance(event, EndOfInput):
