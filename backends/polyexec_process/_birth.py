@@ -5,35 +5,43 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import namedtuple
 
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import NotRun, adopt, inherit_classes
 from polyexec_process import _carry
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from polyexec.surroundings import Surroundings
+    from typing import Any
 
 
-class Birth(NamedTuple):
+# Not a NamedTuple: `typing` takes long to import.
+class Birth(
+    namedtuple(  # noqa: PYI024
+        "Birth",
+        (
+            "name",
+            "start_method",
+            "parent_pid",
+            "parent_name",
+            "authkey",
+            "cpus",
+            "surroundings",
+            "initializer",
+            "argv",
+            "directory",
+        ),
+        defaults=(None, (), None),
+    )
+):
     """A worker's surroundings: *cpus* is its share of them, *initializer* is pickled.
 
     That is None where it was inherited, or there is none.
     """
 
-    name: str
-    start_method: str
-    parent_pid: int
-    parent_name: str
-    authkey: bytes
-    cpus: int
-    surroundings: Surroundings
-    initializer: bytes | None = None
-    argv: Sequence[str] = ()
-    directory: str | None = None
+    __slots__ = ()
 
     @property
     def is_local(self) -> bool:
@@ -82,4 +90,5 @@ class Birth(NamedTuple):
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings, forked=self.start_method == "fork")
-        return self.initializer
+        initializer: bytes | None = self.initializer
+        return initializer

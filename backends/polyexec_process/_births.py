@@ -143,16 +143,11 @@ class Births:
         path = [entry or current_directory() or "" for entry in sys.path]
         setting = "import sys; sys.path[:] = {!r}; "
         about = sock.fileno(), os.getpid()
+        source = setting.format(path) + "from polyexec_process._nursery import main; "
         if method == "spawn":
-            # It runs nothing of the user's, and need not look for what a site brings. What a site
-            # has loaded before the program comes from the standard library, whatever lies beside
-            # that; and what brings us may be no path, but an importer of an editable install.
-            source = setting.format([*_standard_path(), *path, _up(_up(__file__))])
-            source += f"from polyexec_process._nursery import main; main{about!r}"
-            command = interpreter_command(executable, source, "-S")
+            command = interpreter_command(executable, f"{source}main{about!r}")
             command += interpreter_command(executable, setting.format(path) + _WORKER)
         else:
-            source = setting.format(path) + "from polyexec_process._nursery import main; "
             source += f"main{(*about, preload, program())!r}"
             command = interpreter_command(executable, source)
         sock.set_inheritable(True)
@@ -165,23 +160,14 @@ class Births:
         )
 
 
-def interpreter_command(executable: str, source: str, *more: str) -> list[str]:
-    """Return the command that runs *source* in a fresh interpreter with our flags, and *more*."""
+def interpreter_command(executable: str, source: str) -> list[str]:
+    """Return the command that runs *source* in a fresh interpreter with our flags."""
     import subprocess
 
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     # What lies in the current directory must not stand in for what we import.
     safe = ["-P"] if sys.version_info >= (3, 11) and "-P" not in flags else []
-    return [os.fsdecode(executable), *flags, *safe, *more, "-c", source]
-
-
-def _standard_path() -> list[str]:
-    """Return where the standard library is, its modules in C as well."""
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in ("os", "_socket"))
-    return [_up(file) for file in files if file]
-
-
-_up = os.path.dirname  # pathlib takes long to import
+    return [os.fsdecode(executable), *flags, *safe, "-c", source]
 
 
 def _above_stdio(sock: socket.socket) -> socket.socket:

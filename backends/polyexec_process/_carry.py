@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
 
 from polyexec_process._frames import COUNT, LARGEST_RECORD, RECORDS, TRACKER
 from polyexec_process._memory import memory
 from polyexec_process._tracker import share_tracker
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from polyexec.surroundings import Surroundings
 

@@ -115,6 +115,11 @@ class ForkContext(_Fork):
     name = "fork"
     Process = _process.ForkProcess
 
+    def __init__(self) -> None:
+        super().__init__()
+        # What workers need, for them to inherit; later on a first result would wait for that.
+        from polyexec_process import _worker  # noqa: F401
+
 
 class SpawnContext(_Spawn):
     """Children are fresh interpreters."""

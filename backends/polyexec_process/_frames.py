@@ -38,7 +38,10 @@ moment pass, in which any processor makes its stores visible, and then reads `BE
 from __future__ import annotations
 
 import struct
-from typing import Final
+
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from typing import Final
 
 MESSAGE: Final = struct.Struct("<QII")
 ENTRY: Final = struct.Struct("<QI")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
 
 from polyexec.sharing import Shared
 from polyexec_process._frames import KEPT, PARCEL, REFERS
@@ -21,9 +20,11 @@ from polyexec_process._parcels import (
 )
 from polyexec_process._segments import Segment, Store
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 
 class _Entry:
@@ -44,7 +45,7 @@ class _Entry:
         return self._value
 
 
-class HeldShared(Shared[Any]):
+class HeldShared(Shared["Any"]):
     """A handle in a worker."""
 
     def __init__(self, entry: _Entry) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
 
 from polyexec.cpus import allowed_cpus
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
 #: For how many seconds it keeps looking; and how many seconds the wait before took, at most.
 _LOOK: Final = 200e-6

@@ -3,8 +3,9 @@
 Workers are born by a process that runs no other thread, so that none can inherit a lock in a
 state that nobody will change; replacements are born in the same state as the first. It is forked
 from the executor's process (`fork`), or is a fresh interpreter that forks (`forkserver`) or starts
-fresh interpreters (`spawn`). It reports each death with its exit status, and when the executor's
-process has gone it kills the workers, busy or not, and goes as well.
+fresh interpreters (`spawn`), but for the first worker, which it forks while it is as good as one
+itself. It reports each death with its exit status, and when the executor's process has gone it
+kills the workers, busy or not, and goes as well.
 
 Over its socket, each message a length and a marshalled tuple, descriptors sent along:
 
@@ -90,6 +91,8 @@ class Nursery:
         self._command = command
         self._initializer = initializer
         self._numbers: dict[int, int] = {}
+        #: Whether this is as good as an interpreter that has just been started.
+        self._is_fresh = True
 
     def serve(self) -> None:
         """Bear workers until the parent is gone, or closes the socket."""
@@ -147,7 +150,8 @@ class Nursery:
     def _bear(self, fds: list[int]) -> int:
         if len(fds) < _FDS:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        if self._command:
+        is_fresh, self._is_fresh = self._is_fresh, False
+        if self._command and not (is_fresh and _has_one_thread()):
             return self._spawn(fds)
         pid = os.fork()
         if pid:
@@ -158,6 +162,8 @@ class Nursery:
         try:
             signal.set_wakeup_fd(-1)
             self._sock.close()
+            if self._command:
+                del sys.argv[1:]  # they are not the program's
             code = be_worker(fds, self._initializer)
         except BaseException:  # noqa: BLE001 - it must never return into the nursery's loop
             import traceback
@@ -199,6 +205,14 @@ def _signal_stray(pid: int, signum: int) -> None:
     with contextlib.suppress(OSError):  # it runs as another user by now
         if os.getpgid(pid) != pid:
             os.kill(pid, signum)
+
+
+def _has_one_thread() -> bool:
+    """Whether nothing that runs at the start of every interpreter has begun a thread."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - pathlib takes long to import
+    except OSError:  # that can't be told here
+        return False
 
 
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:

@@ -39,7 +39,7 @@ class Packer:
     def __init__(self, destination: weakref.ref[Destination]) -> None:
         self._destination = destination
         self._store = Store()
-        self._kept = Store(most_shared())
+        self._kept: Store | None = None
         self._numbers = itertools.count(1)
         self._shared: weakref.WeakKeyDictionary[Shared[Any], Blob] = weakref.WeakKeyDictionary()
         # Guards the constants; re-entrant, for the collector may run code that submits.
@@ -128,6 +128,9 @@ class Packer:
 
     def _blob(self, obj: Any) -> Blob:
         data, buffers = self._dumps(obj)
+        with Uninterrupted(), self._lock:
+            if self._kept is None:
+                self._kept = Store(most_shared())
         return Blob(next(self._numbers), Parcel(self._kept, flat(data, buffers), READONLY), obj)
 
 

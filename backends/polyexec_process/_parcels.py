@@ -22,17 +22,25 @@ import socket
 import struct
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from polyexec.interrupts import Uninterrupted
 from polyexec_process._segments import map_private, map_readonly
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     import mmap
     import pickle
     from collections.abc import Iterable, Iterator
+    from typing import Any, Final, Protocol
 
     from polyexec_process._segments import Segment, Store
+
+    class Holder(Protocol):
+        """Who has been sent blobs."""
+
+        #: Numbers of blobs that are no more; whichever thread dropped them puts them here.
+        obsolete: deque[int]
+
 
 #: A ticket (0: the pieces follow), how to map it, how many pieces; then each one's length. The
 #: ticket comes with the descriptor, too. It is new each time, for a segment may be sent again
@@ -186,13 +194,6 @@ class Parcel:
 
     def __del__(self) -> None:
         self.settle()
-
-
-class Holder(Protocol):
-    """Who has been sent blobs."""
-
-    #: Numbers of blobs that are no more; whichever thread dropped them puts them here.
-    obsolete: deque[int]
 
 
 class Blob:

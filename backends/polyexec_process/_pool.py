@@ -184,9 +184,11 @@ class LocalPool:
         if self._all_at_once:
             self._start_workers()
         else:
-            self._start()
-            if len(self.links) < self.most:
-                self._staff.bear()
+            self._start(self._bear_one)
+
+    def _bear_one(self) -> None:
+        if len(self.links) < self.most:
+            self._staff.bear()
 
     def start_workers(self) -> None:
         """Start all workers."""
@@ -195,13 +197,19 @@ class LocalPool:
                 self._start_workers()
 
     def _start_workers(self) -> None:
-        self._start()
-        self._staff.bear_all()
+        self._start(self._staff.bear_all)
 
-    def _start(self) -> None:
-        if self.reactor.thread is None:
-            # In this order: the nursery is forked before there is a thread of ours.
-            self._staff.open()
+    def _start(self, bear: Callable[[], object]) -> None:
+        """Have *bear* called, with the nursery and the reactor's thread there, once it returns."""
+        if self.reactor.thread is not None:
+            bear()
+            return
+        # In this order: the nursery is forked before there is a thread of ours, and it takes longer
+        # for a worker to be there than for that.
+        self._staff.open()
+        try:
+            bear()
+        finally:
             self.reactor.start(self._turn, self._failed)
 
     def withdraw(self, job: Job) -> bool:

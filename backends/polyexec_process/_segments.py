@@ -11,10 +11,13 @@ import mmap
 import os
 import sys
 import threading
-from typing import Any, Final
 
 from polyexec.interrupts import Uninterrupted
 from polyexec_process._memory import memory
+
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 #: How many segments a store has at most, and how many bytes in those that it keeps.
 MOST_SEGMENTS: Final = 16

@@ -19,12 +19,13 @@ import os
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any, Final
 
 _MODULE: Final = "multiprocessing.resource_tracker"
 

@@ -16,7 +16,6 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec._current import here
 from polyexec.serialization.destinations import Destination, bound_for
@@ -57,9 +56,11 @@ from polyexec_process._holdings import Holdings
 from polyexec_process._lookout import Lookout
 from polyexec_process._readbuffer import ReadBuffer
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from typing import Any
 
 _MOST_MICROSECONDS = (1 << 32) - 1
 _NO_ARGUMENTS = memoryview(b"")
@@ -71,14 +72,17 @@ class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is g
     """Raised when there are no more jobs."""
 
 
-class Ends(NamedTuple):
+class Ends:
     """A worker's ends of what connects it: two pipes, the page, a file, and a socket."""
 
-    jobs: int
-    answers: int
-    page: memoryview
-    dump: int
-    rights: socket.socket
+    def __init__(
+        self, jobs: int, answers: int, page: memoryview, dump: int, rights: socket.socket
+    ) -> None:
+        self.jobs = jobs
+        self.answers = answers
+        self.page = page
+        self.dump = dump
+        self.rights = rights
 
 
 class Worker:

@@ -8,10 +8,10 @@ default context, so `import polyexec as multiprocessing` works.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from polyexec._version import __version__
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from multiprocessing import (
         Array,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         set_executable,
         set_forkserver_preload,
     )
+    from typing import Any
 
     from polyexec import capabilities
     from polyexec._default import (

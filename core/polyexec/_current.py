@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from polyexec._feeder import Feeder
     from polyexec.executor import Executor
@@ -17,15 +18,23 @@ if TYPE_CHECKING:
     from polyexec.sharing import Shared
 
 
-class Collection(NamedTuple):
+class Collection:
     """What is noted apart as something is pickled."""
 
-    #: The globals that functions look up, if somebody asks.
-    uses: Uses | None = None
-    #: The classes that are needed for it, if they are not to go with it.
-    needs: list[Any] | None = None
-    #: Their definitions, if they go apart; None for one that need not be sent.
-    definitions: dict[str, Any] | None = None
+    __slots__ = ("definitions", "needs", "uses")
+
+    def __init__(
+        self,
+        uses: Uses | None = None,
+        needs: list[Any] | None = None,
+        definitions: dict[str, Any] | None = None,
+    ) -> None:
+        #: The globals that functions look up, if somebody asks.
+        self.uses = uses
+        #: The classes that are needed for it, if they are not to go with it.
+        self.needs = needs
+        #: Their definitions, if they go apart; None for one that need not be sent.
+        self.definitions = definitions
 
 
 class _Here(threading.local):

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
 
 from polyexec.waiting import interrupted
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from polyexec.executor import Executor
 

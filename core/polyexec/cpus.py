@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -19,10 +19,8 @@ def usable_cpus() -> int:
 
     In a worker that is its share of its executor's, so that nested executors do not multiply.
     """
-    from pathlib import Path  # it takes long to import, and workers do without
-
     count = allowed_cpus()
-    quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    quota = cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup")
     if quota is not None:
         count = min(count, quota)
     if _share is not None:
@@ -45,44 +43,50 @@ def allowed_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def cgroup_quota(membership: Path, root: Path) -> int | None:
+def cgroup_quota(membership: str | Path, root: str | Path) -> int | None:
     """Return how many CPUs the control groups allow, rounded up; None for no limit.
 
     *membership* lists the process's groups as /proc/self/cgroup does, *root* is where they are
     mounted; see cgroups(7). A limit of a group holds for those within.
     """
     try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
+        lines = _read(membership).splitlines()
     except OSError:  # no such thing here
         return None
     quotas: list[float] = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            quotas += _quotas(root, path, _unified)
+            quotas += _quotas(f"{root}", path, _unified)
         elif "cpu" in controllers.split(","):
-            quotas += _quotas(root / "cpu", path, _legacy)
+            quotas += _quotas(f"{root}/cpu", path, _legacy)
     return None if not quotas else max(-int(-min(quotas) // 1), 1)
 
 
-def _quotas(root: Path, path: str, read: Callable[[Path], float | None]) -> list[float]:
-    group = root / path.lstrip("/")
-    found = [read(each) for each in (group, *group.parents) if each.is_relative_to(root)]
-    return [quota for quota in found if quota is not None]
+def _quotas(root: str, path: str, read: Callable[[str], float | None]) -> list[float]:
+    groups = [root]
+    for name in filter(None, path.split("/")):
+        groups.append(f"{groups[-1]}/{name}")
+    return [quota for quota in map(read, groups) if quota is not None]
 
 
-def _unified(group: Path) -> float | None:
+def _unified(group: str) -> float | None:
     try:
-        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        quota, period = _read(f"{group}/cpu.max").split()
     except (OSError, ValueError):  # no limit here
         return None
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _legacy(group: Path) -> float | None:
+def _legacy(group: str) -> float | None:
     try:
-        quota = int((group / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period = int((group / "cpu.cfs_period_us").read_text(encoding="ascii"))
+        quota = int(_read(f"{group}/cpu.cfs_quota_us"))
+        period = int(_read(f"{group}/cpu.cfs_period_us"))
     except (OSError, ValueError):  # no limit here
         return None
     return quota / period if quota > 0 else None
+
+
+def _read(path: str | Path) -> str:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes long to import
+        return file.read().decode("utf-8", "surrogateescape")

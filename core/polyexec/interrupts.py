@@ -13,11 +13,12 @@ import sys
 import threading
 from signal import SIGINT
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Any
 
 __all__ = ["Interruptible", "Uninterrupted", "strike"]
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import types
 
 from polyexec._current import here
 from polyexec.interrupts import Interruptible, Uninterrupted
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Generic, TypeVar
+
+    T = TypeVar("T")
+else:
+    T = None
+
+    class Generic:
+        """What `typing.Generic` is to a class that is subscripted and no more."""
+
+        __class_getitem__ = classmethod(types.GenericAlias)
+
 
 __all__ = ["Shared", "refer"]
-
-T = TypeVar("T")
 
 
 class Shared(Generic[T]):

@@ -11,16 +11,17 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyexec.interrupts import Interruptible, Uninterrupted, strike
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["Condition", "Event", "acquire", "interrupted", "wait_in_slices"]
-
-T = TypeVar("T")
 
 #: How many seconds the main thread waits at a stretch.
 SLICE = 0.5

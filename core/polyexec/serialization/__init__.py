@@ -8,12 +8,21 @@ error; none of these three raises for a reason that lies in the user's objects, 
 `dumps_task`, whose error `Executor.submit` turns into the task's outcome.
 """
 
-from polyexec.serialization.calls import dumps_task, finish_task, run_task
-from polyexec.serialization.destinations import Destination, Inheritance, bound_for
-from polyexec.serialization.exceptions import dumps_exception, loads_exception
-from polyexec.serialization.functions import FunctionTable, is_constant
-from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
-from polyexec.serialization.payloads import LARGE, dumps, dumps_parts, loads
+from __future__ import annotations
+
+from polyexec._lazy import on_first_use
+
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from polyexec.serialization.calls import dumps_task, finish_task, run_task
+    from polyexec.serialization.destinations import Destination, Inheritance, bound_for
+    from polyexec.serialization.exceptions import dumps_exception, loads_exception
+    from polyexec.serialization.functions import FunctionTable, is_constant
+    from polyexec.serialization.items import PackedItems, are_plain, pack_items, unpack_items
+    from polyexec.serialization.payloads import LARGE, dumps, dumps_parts, loads
 
 __all__ = [
     "LARGE",
@@ -35,3 +44,15 @@ __all__ = [
     "run_task",
     "unpack_items",
 ]
+
+__getattr__: Callable[[str], Any] = on_first_use(
+    __name__,
+    {
+        "polyexec.serialization.calls": ("dumps_task", "finish_task", "run_task"),
+        "polyexec.serialization.destinations": ("Destination", "Inheritance", "bound_for"),
+        "polyexec.serialization.exceptions": ("dumps_exception", "loads_exception"),
+        "polyexec.serialization.functions": ("FunctionTable", "is_constant"),
+        "polyexec.serialization.items": ("PackedItems", "are_plain", "pack_items", "unpack_items"),
+        "polyexec.serialization.payloads": ("LARGE", "dumps", "dumps_parts", "loads"),
+    },
+)

@@ -12,17 +12,18 @@ from __future__ import annotations
 import itertools
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec._current import Collection, here
 from polyexec.serialization.uses import SIMPLE, UsesTable
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any, Final, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["MAINS", "Destination", "Inheritance", "bound_for"]
-
-T = TypeVar("T")
 
 #: What the main module is called, in a child of multiprocessing's as well.
 MAINS: Final = ("__main__", "__mp_main__")

@@ -15,7 +15,6 @@ import pickle
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyexec.errors import RemoteError, RemoteTraceback
 from polyexec.serialization.payloads import dumps, loads
 
 if TYPE_CHECKING:
@@ -56,12 +55,17 @@ def dumps_exception(error: BaseException) -> bytes:
 
 
 def loads_exception(
-    data: bytes, remote_traceback: Callable[[str], BaseException] = RemoteTraceback
+    data: bytes, remote_traceback: Callable[[str], BaseException] | None = None
 ) -> BaseException:
     """Return the exception that `dumps_exception` made *data* from.
 
-    *remote_traceback* makes the root of its causes from the traceback's text.
+    *remote_traceback* makes the root of its causes from the traceback's text, RemoteTraceback if
+    that is None.
     """
+    if remote_traceback is None:
+        from polyexec.errors import RemoteTraceback
+
+        remote_traceback = RemoteTraceback
     records, report = pickle.loads(data)
     error = _put_together([_Record(*record) for record in records])
     _CAUSE.__set__(_root(error), remote_traceback(report))
@@ -194,6 +198,8 @@ def _revived(place: int, records: list[_Record], errors: dict[int, BaseException
 
 
 def _revive(record: _Record, members: list[BaseException]) -> BaseException:
+    from polyexec.errors import RemoteError
+
     if record.body is not None:
         try:
             error = loads(record.body)

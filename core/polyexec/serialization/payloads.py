@@ -12,13 +12,20 @@ import copyreg
 import io
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from polyexec._current import here
-from polyexec.errors import UnpicklableError
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Final, NoReturn, TypeAlias
+
+    #: How an object is pickled: what takes its buffers, reduces types, or stands for objects.
+    _Way: TypeAlias = tuple[
+        Callable[[pickle.PickleBuffer], Any] | None,
+        Mapping[type, Callable[[Any], Any]] | None,
+        Callable[[Any], int | None] | None,
+    ]
 
 __all__ = [
     "LARGE",
@@ -82,14 +89,14 @@ def _dumps(
 ) -> bytes:
     """Return *obj* as bytes, in the way that is right for it; *keep* fills *buffers*."""
     destination = here.destination
-    way = _Way(keep, None if destination is None else destination.reducers(), refer)
+    way: _Way = (keep, None if destination is None else destination.reducers(), refer)
     outer, here.reduced = here.reduced, {}
     try:
         try:
             data = _plainly(obj, way)
         except Exception as error:  # noqa: BLE001 - reducers are the user's code
             if destination is not None:
-                way = way._replace(reducers=destination.reducers(all_of_them=True))
+                way = (keep, destination.reducers(all_of_them=True), refer)
             return _by_value(obj, buffers, way, error)
         if _names_main(data) or _by_value_modules():
             return _by_value(obj, buffers, way, None)
@@ -159,14 +166,6 @@ class ItemDumper:
         if self._reducers:
             pickler.dispatch_table = {**copyreg.dispatch_table, **self._reducers}
         return pickler
-
-
-class _Way(NamedTuple):
-    """How an object is pickled: what takes its buffers, stands for objects, or reduces types."""
-
-    keep: Callable[[pickle.PickleBuffer], Any] | None
-    reducers: Mapping[type, Callable[[Any], Any]] | None
-    refer: Callable[[Any], int | None] | None
 
 
 def _plainly(obj: Any, way: _Way) -> bytes:
@@ -243,6 +242,8 @@ def with_what_can_be_sent(
 
 def refuse(obj: Any, cause: Exception) -> NoReturn:
     """Raise UnpicklableError for *obj*, or *cause* if that is a reducer's own: it means more."""
+    from polyexec.errors import UnpicklableError
+
     try:
         if not isinstance(cause, _REFUSALS):
             raise cause from None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from polyexec.errors import UnpicklableError
-
 __all__ = ["StandIn"]
 
 
@@ -28,6 +26,8 @@ class StandIn:
         self._refuse()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
+        from polyexec.errors import UnpicklableError
+
         what, why = self._about
         raise UnpicklableError(
             f"{what} of the main module was not sent to this worker: {why}; set it "

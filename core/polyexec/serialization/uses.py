@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import builtins
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from polyexec._current import Collection, here
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable
+    from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    UsesRef: TypeAlias = weakref.ref["Uses"]
+
+    class Part(Protocol):
+        """Something that may have changed, a class say."""
+
+        def hold(self) -> bool:
+            """Return whether it has not."""
+            ...
+
 
 __all__ = ["SIMPLE", "Uses", "UsesRef", "UsesTable", "hold"]
-
-T = TypeVar("T")
-UsesRef: TypeAlias = "weakref.ref[Uses]"
 
 _MISSING: Final = object()
 #: Types of what can be kept, for it leads to nothing else.
 SIMPLE: Final[frozenset[type]] = frozenset({bool, int, float, complex, str, bytes, type(None)})
-
-
-class Part(Protocol):
-    """Something that may have changed, a class say."""
-
-    def hold(self) -> bool:
-        """Return whether it has not."""
-        ...
 
 
 class Uses:

@@ -10,11 +10,26 @@ from __future__ import annotations
 
 import pickle
 import weakref
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Protocol
 
 from polyexec._current import here
 from polyexec.serialization import homes
+
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any, Protocol
+
+    class Part(Protocol):
+        """Something that came with a function, a class say."""
+
+        def is_concerned(self) -> bool:
+            """Return whether it was replaced."""
+            ...
+
+        def restore(self) -> None:
+            """Have it as it was."""
+            ...
+
 
 __all__ = ["Brought", "KeptFunctions", "View", "look_after_all", "note"]
 
@@ -22,18 +37,6 @@ _MISSING = object()
 #: What was replaced by what came later, by module.
 _replaced: dict[str, set[str]] = {}
 _keepers: weakref.WeakValueDictionary[int, KeptFunctions] = weakref.WeakValueDictionary()
-
-
-class Part(Protocol):
-    """Something that came with a function, a class say."""
-
-    def is_concerned(self) -> bool:
-        """Return whether it was replaced."""
-        ...
-
-    def restore(self) -> None:
-        """Have it as it was."""
-        ...
 
 
 class Brought:
@@ -107,7 +110,7 @@ class View:
                         stamps[name] = stamp
 
 
-class KeptFunctions(dict[int, Callable[..., Any]]):
+class KeptFunctions(dict[int, "Callable[..., Any]"]):
     """Functions by number; to get one makes it ready to be called."""
 
     def __init__(self) -> None:

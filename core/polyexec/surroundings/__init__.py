@@ -12,11 +12,20 @@ For backends whose workers are other processes:
     Propagation.values(context)         Bearer: calls the task's function with those set
 """
 
-from polyexec._default import inherit_start_method
-from polyexec.surroundings.handling import Handling
-from polyexec.surroundings.logs import RecordSender, dumps_record, handle_record
-from polyexec.surroundings.propagation import Bearer, Propagation
-from polyexec.surroundings.settling import Surroundings
+from __future__ import annotations
+
+from polyexec._lazy import on_first_use
+
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from polyexec._default import inherit_start_method
+    from polyexec.surroundings.handling import Handling
+    from polyexec.surroundings.logs import RecordSender, dumps_record, handle_record
+    from polyexec.surroundings.propagation import Bearer, Propagation
+    from polyexec.surroundings.settling import Surroundings
 
 __all__ = [
     "Bearer",
@@ -28,3 +37,14 @@ __all__ = [
     "handle_record",
     "inherit_start_method",
 ]
+
+__getattr__: Callable[[str], Any] = on_first_use(
+    __name__,
+    {
+        "polyexec._default": ("inherit_start_method",),
+        "polyexec.surroundings.handling": ("Handling",),
+        "polyexec.surroundings.logs": ("RecordSender", "dumps_record", "handle_record"),
+        "polyexec.surroundings.propagation": ("Bearer", "Propagation"),
+        "polyexec.surroundings.settling": ("Surroundings",),
+    },
+)

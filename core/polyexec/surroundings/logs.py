@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any
 
-from polyexec.serialization import dumps, dumps_exception, loads, loads_exception
+from polyexec.serialization.payloads import dumps, loads
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "MULTIPROCESSING",
@@ -89,7 +90,11 @@ def dumps_record(record: logging.LogRecord) -> bytes:
         if name != "args" and type(value) not in _PLAIN:
             plain[name] = _plain_form(value)
             _enrich(rich, name, value)
-    data = None if error is None else dumps_exception(error)
+    data = None
+    if error is not None:
+        from polyexec.serialization.exceptions import dumps_exception
+
+        data = dumps_exception(error)
     return pickle.dumps((plain, rich, data))
 
 
@@ -143,6 +148,8 @@ def _loads_record(data: bytes) -> logging.LogRecord:
         else:
             state[name] = value
     if error is not None:
+        from polyexec.serialization.exceptions import loads_exception
+
         raised = loads_exception(error)
         state["exc_info"] = (type(raised), raised, raised.__traceback__)
     level = state["levelno"]

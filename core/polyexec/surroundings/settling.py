@@ -6,35 +6,45 @@ import logging
 import pickle
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec._default import get_start_method, inherit_start_method
-from polyexec.serialization import dumps, loads
+from polyexec.serialization.payloads import dumps, loads
 from polyexec.surroundings import logs
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["Surroundings"]
 
 _PLAIN = (int, str, type(None))
 
 
-# Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that.
-class Surroundings(NamedTuple):
+# Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that,
+# and `typing` for a NamedTuple.
+class Surroundings:
     """The submitting process's default context, loggers' levels and warning filters, as of now.
 
     *filters* is None for a worker that has inherited them. What is changed later on does not
     follow; but levels that are raised count all the same, where the records are handled.
     """
 
-    levels: dict[str, int]
-    disabled: int = 0
-    filters: list[bytes] | None = None
-    #: Whether multiprocessing's logger writes to stderr, and its level.
-    multiprocessing: tuple[bool, int | None] = (False, None)
-    #: The default context's name, None if none was chosen yet.
-    start_method: str | None = None
+    def __init__(
+        self,
+        levels: dict[str, int],
+        disabled: int = 0,
+        filters: list[bytes] | None = None,
+        multiprocessing: tuple[bool, int | None] = (False, None),
+        start_method: str | None = None,
+    ) -> None:
+        self.levels = levels
+        self.disabled = disabled
+        self.filters = filters
+        #: Whether multiprocessing's logger writes to stderr, and its level.
+        self.multiprocessing = multiprocessing
+        #: The default context's name, None if none was chosen yet.
+        self.start_method = start_method
 
     @classmethod
     def capture(cls, *, inherited: bool) -> Surroundings:
