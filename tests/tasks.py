@@ -6,6 +6,7 @@ import atexit
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -270,6 +271,23 @@ def _woken(seconds: float, pid: int) -> float:
     if os.getpid() != pid:
         threading.Event().wait(seconds)
     return seconds
+
+
+def interpreter() -> dict[str, Any]:
+    """Return what there is of a process, besides its numbers."""
+    import threading
+
+    return {
+        "argv": sys.argv,
+        "directory": str(Path.cwd()),
+        "environment": dict(os.environ),
+        "flags": tuple(sys.flags),
+        "modules": sorted(sys.modules),
+        "path": sys.path,
+        "streams": [stream and stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)],
+        "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)],
+        "threads": threading.active_count(),
+    }
 
 
 def default_workers(name: str) -> int:

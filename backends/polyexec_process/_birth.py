@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections import namedtuple
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.cpus import limit_cpus
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import NotRun, adopt, inherit_classes
@@ -14,34 +14,28 @@ from polyexec_process import _carry
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from polyexec.surroundings import Surroundings
 
-# Not a NamedTuple: `typing` takes long to import.
-class Birth(
-    namedtuple(  # noqa: PYI024
-        "Birth",
-        (
-            "name",
-            "start_method",
-            "parent_pid",
-            "parent_name",
-            "authkey",
-            "cpus",
-            "surroundings",
-            "initializer",
-            "argv",
-            "directory",
-        ),
-        defaults=(None, (), None),
-    )
-):
+
+class Birth(NamedTuple):
     """A worker's surroundings: *cpus* is its share of them, *initializer* is pickled.
 
     That is None where it was inherited, or there is none.
     """
 
-    __slots__ = ()
+    name: str
+    start_method: str
+    parent_pid: int
+    parent_name: str
+    authkey: bytes
+    cpus: int
+    surroundings: Surroundings
+    initializer: bytes | None = None
+    argv: Sequence[str] = ()
+    directory: str | None = None
 
     @property
     def is_local(self) -> bool:
@@ -90,5 +84,4 @@ class Birth(
         default.set_start_method(self.start_method, force=True)
         # Last, for warnings may be errors from here on.
         _carry.settle(self.surroundings, forked=self.start_method == "fork")
-        initializer: bytes | None = self.initializer
-        return initializer
+        return self.initializer

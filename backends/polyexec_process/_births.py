@@ -11,13 +11,16 @@ import sys
 import threading
 import warnings
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polyexec_process._nursery import be_nursery, current_directory, frame, receive, send
 from polyexec_process._preload import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+#: A number, and the descriptors that are to be its own.
+NewWorker: TypeAlias = "tuple[int, tuple[int, ...]]"
 
 #: What caps the threads of BLAS and OpenMP libraries, where the user has not.
 _THREAD_CAPS = (
@@ -49,7 +52,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class Births:
-    """One nursery, which bears workers in the way of *method*."""
+    """One nursery, which bears workers in the way of *method*.
+
+    It need not wait to be asked for the *first* worker, which is there the sooner for that.
+    """
 
     def __init__(
         self,
@@ -58,12 +64,16 @@ class Births:
         env: Mapping[str, str],
         preload: list[str],
         threads: int,
+        *,
+        first: NewWorker | None = None,
     ) -> None:
         caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
         self._env = {**caps, **env}
         with one_at_a_time:
             self.sock, theirs = map(_above_stdio, socket.socketpair())
             try:
+                if first is not None:
+                    self.bear(first)
                 if method == "fork":
                     self.pid = self._fork(theirs, initializer)
                 else:
@@ -74,12 +84,13 @@ class Births:
             finally:
                 theirs.close()
 
-    def bear(self, number: int, fds: tuple[int, ...]) -> None:
-        """Ask for a worker with these descriptors; any thread may call, or ask as below.
+    def bear(self, worker: NewWorker) -> None:
+        """Ask for a worker; any thread may call, or ask as below.
 
         Neither blocks, for the nursery may be waiting for us to read; OSError is raised instead. As
         little as this is sent as a whole, or not at all.
         """
+        number, fds = worker
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]
         self.sock.sendmsg([frame(("bear", number))], rights, socket.MSG_DONTWAIT)
 

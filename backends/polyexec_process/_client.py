@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.scheduling import CRASHED
 
 if TYPE_CHECKING:

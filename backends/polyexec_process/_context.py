@@ -118,6 +118,9 @@ class ForkContext(_Fork):
     def __init__(self) -> None:
         super().__init__()
         # What workers need, for them to inherit; later on a first result would wait for that.
+        import faulthandler  # noqa: F401
+
+        from polyexec.serialization import deliveries  # noqa: F401
         from polyexec_process import _worker  # noqa: F401
 
 

@@ -9,8 +9,9 @@ import os
 import socket
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization import dumps_exception
 from polyexec_process._frames import (
     ANSWER,

@@ -49,7 +49,7 @@ from polyexec_process._staff import Staff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polyexec_process._births import Births
+    from polyexec_process._births import Births, NewWorker
     from polyexec_process._client import Client
     from polyexec_process._reactor import Host
     from polyexec_process._workerprocess import WorkerProcess
@@ -75,7 +75,7 @@ class LocalPool:
         self,
         size: int,
         client: Client,
-        births: Callable[[], Births],
+        births: Callable[[NewWorker], Births],
         prepare: Callable[[str], bytes],
         names: str,
         *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
 TYPE_CHECKING = False  # `typing` takes long to import
@@ -17,11 +18,12 @@ class ReadBuffer:
     """Memory to read into, for one thread.
 
     `os.read` allocates as much as it asks for, which at this size is a mapping of its own: that
-    would cost more than all else that a little message does.
+    would cost more than all else that a little message does. This is a mapping, too, of which only
+    that takes memory, and the time to get it, which has been read into.
     """
 
     def __init__(self) -> None:
-        self._memory = bytearray(READ)
+        self._memory = mmap.mmap(-1, READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._memory)
 
     def read(self, fd: int, wanted: int) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec.scheduling import Job
-    from polyexec_process._births import Births
+    from polyexec_process._births import Births, NewWorker
     from polyexec_process._pool import LocalPool
 
 #: How many workers in a row may die before they were ready, where no other is.
@@ -34,13 +34,14 @@ UNDER_WAY: Final = 32
 class Staff:
     """The workers of *pool*; all but `open` is called with its lock held, or by its reactor.
 
-    *births* starts the nursery, *prepare* makes the first message for a worker of a given name.
+    *births* starts the nursery with the first of them, *prepare* makes the first message for a
+    worker of a given name.
     """
 
     def __init__(
         self,
         pool: LocalPool,
-        births: Callable[[], Births],
+        births: Callable[[NewWorker], Births],
         prepare: Callable[[str], bytes],
         name: str,
         max_tasks: int | None,
@@ -52,6 +53,7 @@ class Staff:
         self._max_tasks = max_tasks
         self._numbers = itertools.count(1)
         self._births: Births | None = None
+        self._is_open = False
         #: Before when it is no use to ask for another worker, while there are others.
         self._next_try = 0.0
         #: How many births the nursery has not told of, and how many more workers are to be started
@@ -64,15 +66,14 @@ class Staff:
         self.failing: bool = False
 
     def open(self) -> None:
-        """Start the nursery, and listen to it."""
-        self._births = self._make_births()
-        reactor = self._pool.reactor
-        reactor.open()
-        self._pool.records.selector = reactor.selector
-        reactor.watch(self._births.sock.fileno(), READ, self._hear)
+        """Make ready for workers; the first has the nursery started."""
+        self._is_open = True
+        self._pool.reactor.open()
+        self._pool.records.selector = self._pool.reactor.selector
 
     def close(self) -> None:
-        """End the nursery."""
+        """End the nursery, if there is one, for there will be no other."""
+        self._is_open = False
         births, self._births = self._births, None
         if births is not None:
             self._pool.reactor.forget(births.sock.fileno())
@@ -96,8 +97,8 @@ class Staff:
 
         Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
         """
-        pool, births = self._pool, self._births
-        if births is None or not self._may_bear:
+        pool = self._pool
+        if not self._may_bear:
             return False
         if pool.links and time.monotonic() < self._next_try:
             return False
@@ -109,29 +110,49 @@ class Staff:
         except OSError as error:
             return self._do_with_fewer(error)
         link.window = pool.scheduler.add_worker(number, self._max_tasks)
+        pool.links[number] = link  # a nursery that is forked is to close its copies
         try:
-            births.bear(number, (*link.fds, pool.records.descriptor(number)))
-        except OSError as error:
-            pool.scheduler.lost(link.window, None)
-            link.close()
-            pool.records.drain(number)
-            pool.records.forget(number)
-            # If the nursery has ended we shall hear of it.
-            gone = isinstance(error, BrokenPipeError | ConnectionResetError)
-            return not gone and self._do_with_fewer(error)
+            self._ask((number, (*link.fds, pool.records.descriptor(number))))
+        except BaseException as error:
+            self._drop(link)
+            if isinstance(error, BrokenPipeError | ConnectionResetError):
+                return False  # the nursery has ended, which we shall hear of
+            if isinstance(error, OSError):
+                return self._do_with_fewer(error)
+            raise
         self._under_way += 1
         self._wanted -= self._wanted > 0
         link.release_fds()
         pool.records.opened(number)
-        pool.links[number] = link
         pool.idle += 1
         pool.reactor.watch(link.answers, READ, partial(pool.answered, link))
         pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
         return True
 
+    def _ask(self, worker: NewWorker) -> None:
+        """Have the nursery bear a worker, and start it if there is none yet."""
+        if self._births is None:
+            self._births = self._make_births(worker)
+            self._pool.reactor.watch(self._births.sock.fileno(), READ, self._hear)
+        else:
+            self._births.bear(worker)
+
+    def _drop(self, link: Link) -> None:
+        """Forget a worker that could not be asked for."""
+        pool = self._pool
+        pool.scheduler.lost(link.window, None)
+        del pool.links[link.number]
+        link.close()
+        pool.records.drain(link.number)
+        pool.records.forget(link.number)
+
+    def _signal(self, number: int, signum: signal.Signals) -> None:
+        if self._births is not None:
+            self._births.signal(number, signum)
+
     @property
     def _may_bear(self) -> bool:
-        if self._births is None or self._pool.stopping or self.failing:
+        if not self._is_open or self._pool.stopping or self.failing:
             return False
         return self._under_way < UNDER_WAY
 
@@ -156,8 +177,7 @@ class Staff:
         return max(self._next_try - time.monotonic(), _PAUSE)
 
     def _open_link(self, number: int, name: str) -> Link:
-        assert self._births is not None
-        link = Link(number, name, self._pool.lock, self._births.signal)
+        link = Link(number, name, self._pool.lock, self._signal)
         try:
             self._pool.records.open(number, link.words)
         except OSError:

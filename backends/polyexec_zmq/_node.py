@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process.engine import Births
+from polyexec_process.engine import Births, NewWorker
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._exchange import Exchange
@@ -123,14 +123,18 @@ class Node:
         """Join."""
         self.line.start()
 
-    def births(self, env: Mapping[str, str], cpus: int) -> Births:
-        """Return a nursery for workers with *env*, each of which has so many *cpus*."""
+    def births(self, env: Mapping[str, str], cpus: int, first: NewWorker) -> Births:
+        """Return a nursery for workers with *env*, each of which has so many *cpus*.
+
+        It bears the *first*.
+        """
         if not env and cpus == 1:
             with self._lock:
                 spare, self._spare = self._spare, None
             if spare is not None:
+                spare.bear(first)
                 return spare
-        return Births(self.method, None, {**self.env, **env}, [], cpus)
+        return Births(self.method, None, {**self.env, **env}, [], cpus, first=first)
 
     def drain(self) -> None:
         """Leave once what runs has ended, or the head has been out of reach for too long."""

@@ -51,7 +51,7 @@ class Station:
         self.pool: LocalPool = LocalPool(
             max(self.width, 1),
             self,
-            lambda: node.births(spec["env"], self._cpus),
+            partial(node.births, spec["env"], self._cpus),
             self._prepare,
             node.worker_prefix,
             max_tasks=spec["max_tasks"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from polyexec._names import name_of
 from polyexec.serialization.destinations import MAINS
@@ -20,8 +19,10 @@ from polyexec.serialization.items import (
 )
 from polyexec.serialization.payloads import reduced_once
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
 MAX_ITEMS = 1 << 14
 #: A chunk of large items gains nothing, and costs copies of them.

@@ -18,10 +18,11 @@ from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import MAX_UNREAD, Feeder, error_of
+from polyexec._namedtuple import NamedTuple
 from polyexec.arguments import need_callable, positive
 from polyexec.interrupts import Interruptible, Uninterrupted
 from polyexec.waiting import acquire, wait_in_slices

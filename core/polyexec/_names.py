@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -28,6 +28,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from polyexec import Context
 
@@ -85,7 +86,45 @@ def test_a_fresh_worker_imports_nothing_that_takes_long(method: str) -> None:
     imported = set(python("import polyexec\n" + "\n".join(lines)).stdout.split()) - bare
     assert "polyexec_process._worker" in imported
     heavy = {"inspect", "pathlib", "pluggy", "importlib.metadata", "cloudpickle", "asyncio", "zmq"}
-    assert not (heavy | {"multiprocessing.resource_tracker"}) & imported
+    heavy |= {"typing", "concurrent.futures", "multiprocessing.resource_tracker"}
+    assert not heavy & imported
+
+
+def test_a_forked_worker_finds_an_inherited_function_without_cloudpickle() -> None:
+    code = """
+        import sys
+        import polyexec
+
+        def is_loaded(name):
+            return name in sys.modules
+
+        with polyexec.get_context("fork").Executor(1) as executor:
+            print(executor.submit(is_loaded, "cloudpickle").result(), is_loaded("cloudpickle"))
+    """
+    assert python(code).stdout == "False True\n"
+
+
+def test_the_first_spawned_worker_is_no_other_than_those_after_it() -> None:
+    with polyexec.get_context("spawn").Executor(1, max_tasks_per_child=1) as executor:
+        first, second = (executor.submit(tasks.interpreter).result(PATIENCE) for _ in range(2))
+    assert first == second
+
+
+def test_no_worker_is_forked_from_an_interpreter_that_has_begun_threads(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n",
+        encoding="utf-8",
+    )
+    code = """
+        import threading
+        import polyexec
+
+        with polyexec.get_context("spawn").Executor(1) as executor:
+            print(executor.submit(threading.active_count).result())
+    """
+    ended = python(code, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert ended.stdout == "2\n", ended.stderr
 
 
 @pytest.mark.parametrize("method", LOCAL)
@@ -112,10 +151,10 @@ def test_many_workers_are_not_asked_for_at_once(
     under_way: list[int] = []
     bear, hear = _births.Births.bear, _births.Births.hear
 
-    def note_bear(births: _births.Births, number: int, fds: tuple[int, ...]) -> None:
-        asked.append(number)
+    def note_bear(births: _births.Births, worker: _births.NewWorker) -> None:
+        asked.append(worker[0])
         under_way.append(len(asked) - heard.count("born"))
-        bear(births, number, fds)
+        bear(births, worker)
 
     def note_hear(births: _births.Births) -> tuple[Any, ...] | None:
         message = hear(births)

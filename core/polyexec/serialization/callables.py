@@ -11,13 +11,13 @@ import functools
 import threading
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from cloudpickle import cloudpickle as machinery
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization import homes
-from polyexec.serialization.arrivals import as_born
-from polyexec.serialization.deliveries import as_inherited, deliver
+from polyexec.serialization.deliveries import deliver
 from polyexec.serialization.functions import CACHED
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = [
     "STAMPS",
     "Global",
     "has_arrived",
-    "inherited_function",
     "make_cache",
     "make_function",
     "name_in",
@@ -161,15 +160,6 @@ def _settle(module: str, name: str | None, function: Any, own: bytes | None) -> 
     if name is not None and module in homes.adopted:
         _named[module, name] = function, own
         deliver(module, homes.adopted[module], {name: function}, {}, lends=False)
-
-
-def inherited_function(
-    module: str, name: str, names: tuple[str, ...], classes: tuple[str, ...]
-) -> Any:
-    """Return the function that was inherited as *name*, and finds all as it was then."""
-    as_inherited(module, names)
-    as_born(classes)
-    return homes.born[module][name]
 
 
 def set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:

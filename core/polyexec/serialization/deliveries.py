@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from polyexec.serialization import homes, views
 from polyexec.serialization.standins import StandIn
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-__all__ = ["as_inherited", "deliver"]
+__all__ = ["as_inherited", "deliver", "inherited_function"]
 
 
 def deliver(
@@ -55,3 +55,15 @@ def as_inherited(module: str, names: Iterable[str]) -> None:
     born, namespace = homes.born[module], homes.adopted[module]
     brought = {name: born[name] for name in names if name in born}
     deliver(module, namespace, brought, {}, lends=False)
+
+
+def inherited_function(
+    module: str, name: str, names: tuple[str, ...], classes: tuple[str, ...]
+) -> Any:
+    """Return the function that was inherited as *name*, and finds all as it was then."""
+    as_inherited(module, names)
+    if classes:
+        from polyexec.serialization.arrivals import as_born  # with cloudpickle, which takes long
+
+        as_born(classes)
+    return homes.born[module][name]

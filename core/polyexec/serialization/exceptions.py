@@ -13,12 +13,14 @@ from __future__ import annotations
 import builtins
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization.payloads import dumps, loads
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["dumps_exception", "loads_exception"]
 

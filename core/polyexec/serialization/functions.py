@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polyexec._current import here
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization.payloads import LARGE, dumps
 from polyexec.serialization.uses import UsesTable, hold
 from polyexec.sharing import refer
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
     from polyexec.serialization.uses import UsesRef
     from polyexec.sharing import Shared

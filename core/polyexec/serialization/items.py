@@ -9,14 +9,16 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyexec._current import Collection, here
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.payloads import ItemDumper, loads
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 __all__ = [
     "PackedItems",

@@ -38,7 +38,6 @@ from polyexec.serialization.callables import (
     STAMPS,
     Global,
     has_arrived,
-    inherited_function,
     make_cache,
     make_function,
     name_in,
@@ -47,6 +46,7 @@ from polyexec.serialization.callables import (
     set_function_state,
 )
 from polyexec.serialization.classes import is_by_value, reduce_class
+from polyexec.serialization.deliveries import inherited_function
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import CACHED
 from polyexec.serialization.homes import home_of

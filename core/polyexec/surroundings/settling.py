@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from polyexec._default import get_start_method, inherit_start_method
+from polyexec._namedtuple import NamedTuple
 from polyexec.serialization.payloads import dumps, loads
 from polyexec.surroundings import logs
 
@@ -21,30 +22,21 @@ __all__ = ["Surroundings"]
 _PLAIN = (int, str, type(None))
 
 
-# Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that,
-# and `typing` for a NamedTuple.
-class Surroundings:
+# Not a dataclass, here and wherever a worker comes by: it would have to import `inspect` for that.
+class Surroundings(NamedTuple):
     """The submitting process's default context, loggers' levels and warning filters, as of now.
 
     *filters* is None for a worker that has inherited them. What is changed later on does not
     follow; but levels that are raised count all the same, where the records are handled.
     """
 
-    def __init__(
-        self,
-        levels: dict[str, int],
-        disabled: int = 0,
-        filters: list[bytes] | None = None,
-        multiprocessing: tuple[bool, int | None] = (False, None),
-        start_method: str | None = None,
-    ) -> None:
-        self.levels = levels
-        self.disabled = disabled
-        self.filters = filters
-        #: Whether multiprocessing's logger writes to stderr, and its level.
-        self.multiprocessing = multiprocessing
-        #: The default context's name, None if none was chosen yet.
-        self.start_method = start_method
+    levels: dict[str, int]
+    disabled: int = 0
+    filters: list[bytes] | None = None
+    #: Whether multiprocessing's logger writes to stderr, and its level.
+    multiprocessing: tuple[bool, int | None] = (False, None)
+    #: The default context's name, None if none was chosen yet.
+    start_method: str | None = None
 
     @classmethod
     def capture(cls, *, inherited: bool) -> Surroundings:
