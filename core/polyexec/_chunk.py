@@ -216,7 +216,8 @@ def weight_of(value: Any) -> int:
 class FixedSize:
     """Chunks of one size."""
 
-    #: Whether sizes are about to be larger than they may be yet.
+    #: Whether nothing is known yet, and whether sizes are about to be larger than they may be.
+    untried: bool = False
     growing: bool = False
 
     def __init__(self, size: int) -> None:
@@ -258,6 +259,11 @@ class AdaptiveSize:
         return max(wanted, 1)
 
     @property
+    def untried(self) -> bool:
+        """Whether nothing is known of the items yet."""
+        return not self._learned
+
+    @property
     def growing(self) -> bool:
         """Whether sizes are about to be larger than they may be yet."""
         return 0 < self._learned < self._wanted
@@ -273,5 +279,6 @@ class AdaptiveSize:
     def learn(self, items: int, seconds: float, weight: int = 0) -> None:
         """Take note that a chunk of *items* took *seconds*, and of how many bytes one has."""
         self._weight = max(weight, 1)
+        each = max(seconds / items, 1e-9)
+        self._seconds = 0.7 * self._seconds + 0.3 * each if self._learned else each
         self._learned += items
-        self._seconds = 0.7 * self._seconds + 0.3 * max(seconds / items, 1e-9)

@@ -72,7 +72,26 @@ def test_once_tasks_are_known_to_be_tiny_few_chunks_do() -> None:
         executor.run_all()
         assert next(results) == value
     assert sizes[0] == 1
-    assert len(sizes) < 150
+    assert len(sizes) < 75
+
+
+def test_until_something_is_known_of_the_items_few_are_sent() -> None:
+    executor: Any = fake(QueueingExecutor, 2)
+    results = executor.map(abs, range(1000))
+    assert _sizes(executor) == [1] * 16
+    for value in range(1000):
+        executor.run_all()
+        assert next(results) == value
+
+
+def test_the_first_time_that_is_measured_counts_in_full() -> None:
+    sizes = AdaptiveSize(10_000, workers=2, seconds=0.001)
+    assert sizes.untried
+    sizes.learn(1, 0.0001)
+    assert not sizes.untried
+    assert sizes.growing
+    sizes.learn(1000, 0.1)
+    assert sizes.size == 10
 
 
 def test_the_last_chunks_are_not_so_small_that_they_are_many() -> None:
