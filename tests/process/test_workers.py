@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import math
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 import weakref
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,8 +29,7 @@ if sys.platform != "win32":
     from polyexec_process import _births, _overseer, _staff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from polyexec import Context
 
@@ -108,6 +109,33 @@ def test_the_first_spawned_worker_is_no_other_than_those_after_it() -> None:
     with polyexec.get_context("spawn").Executor(1, max_tasks_per_child=1) as executor:
         first, second = (executor.submit(tasks.interpreter).result(PATIENCE) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_nursery_that_cannot_be_started_is_tried_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[OSError] = [OSError(errno.EAGAIN, "no more processes")]
+
+    def failing_once(start: Callable[..., int]) -> Callable[..., int]:
+        def started(*args: Any, **options: Any) -> int:
+            if starts:
+                raise starts.pop()
+            return start(*args, **options)
+
+        return started
+
+    monkeypatch.setattr(_births, "_quiet_fork", failing_once(_births._quiet_fork))
+    monkeypatch.setattr(os, "posix_spawn", failing_once(os.posix_spawn))
+    before = _descriptors()
+    with context.Executor(2) as executor:
+        error = executor.submit(os.getpid).exception(PATIENCE)
+        assert "no more processes" in str(error)
+        assert executor.submit(os.getpid).result(PATIENCE) != os.getpid()
+    assert not starts
+    del error, executor  # whose traceback has what was made for the worker
+    gc.collect()
+    assert _descriptors() == before
 
 
 def test_no_worker_is_forked_from_an_interpreter_that_has_begun_threads(tmp_path: Path) -> None:
@@ -366,3 +394,7 @@ def test_an_executor_that_a_global_leads_to_is_collected_when_it_is_dropped(
     monkeypatch.undo()
     gc.collect()
     assert dropped() is None
+
+
+def _descriptors() -> int:
+    return len([*Path("/dev/fd").iterdir()])
