@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from polyexec._namedtuple import NamedTuple
 from polyexec.arguments import need_initializer, positive
 from polyexec.surroundings import Propagation
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 _DECADES = 1e9
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Checked options; *max_memory* is in bytes, *idle_timeout* in seconds."""
 
     initializer: Callable[..., object] | None

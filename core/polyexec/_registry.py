@@ -10,7 +10,6 @@ import os
 import re
 import threading
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +18,7 @@ import pluggy
 
 from polyexec import hookspecs
 from polyexec._markers import PROJECT
+from polyexec._namedtuple import NamedTuple
 from polyexec._observers import tell
 from polyexec.arguments import near_miss
 from polyexec.context import Context
@@ -38,8 +38,7 @@ PLUGINS = "polyexec.plugins"
 BLOCK = "POLYEXEC_BLOCK"
 
 
-@dataclass(frozen=True)
-class BackendInfo:
+class BackendInfo(NamedTuple):
     """What a distribution's metadata says of a context that it offers."""
 
     name: str
