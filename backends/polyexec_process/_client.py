@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from polyexec._namedtuple import NamedTuple
@@ -126,3 +128,21 @@ class Client(Protocol):
 
     def barren(self, why: str) -> None:
         """Take note that there will be no more workers."""
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def abandon_in_children(engine: Engine) -> None:
+    """Have a forked child let go of what is its parent's, of which a nursery is one."""
+    _engines.add(engine)
+
+
+def _forked() -> None:
+    for engine in list(_engines):
+        engine.abandon()
+    _engines.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

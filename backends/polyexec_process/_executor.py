@@ -19,6 +19,7 @@ from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births, NewWorker
+from polyexec_process._client import abandon_in_children
 from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._nursery import current_directory
@@ -91,7 +92,7 @@ class ProcessExecutor(Executor, _Standard):
         self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
         self._inherits = context.name == "fork"
-        _pools.add(self._pool)
+        abandon_in_children(self._pool)
 
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""
@@ -197,19 +198,6 @@ class ProcessExecutor(Executor, _Standard):
     def _call_queue(self) -> Any:
         """Something that has ended once the workers have."""
         return self._pool
-
-
-_pools: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _abandon_pools() -> None:
-    for pool in list(_pools):
-        pool.abandon()
-    _pools.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_pools)
 
 
 def _remote_traceback(text: str) -> BaseException:

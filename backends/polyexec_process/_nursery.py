@@ -150,7 +150,8 @@ class Nursery:
     def _bear(self, fds: list[int]) -> int:
         if len(fds) < _FDS:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        is_fresh, self._is_fresh = self._is_fresh, False
+        # One that is started from here has a standard input, even where this has none.
+        is_fresh, self._is_fresh = self._is_fresh and sys.stdin is not None, False
         if self._command and not (is_fresh and _has_one_thread()):
             return self._spawn(fds)
         pid = os.fork()

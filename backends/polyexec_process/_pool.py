@@ -32,6 +32,7 @@ from polyexec.scheduling import Job, Scheduler
 from polyexec.scheduling.job import WITHDRAWN
 from polyexec.surroundings import handle_record
 from polyexec.waiting import Condition
+from polyexec_process._client import abandon_in_children
 from polyexec_process._frames import (
     NUMBER,
     PARCEL_RESULT,
@@ -113,6 +114,7 @@ class LocalPool:
         self._staff = Staff(self, births, prepare, names, max_tasks)
         self._all_at_once = all_at_once
         self._max_memory = max_memory
+        abandon_in_children(self)
 
     # -- for the client ----------------------------------------------------------------------------
 
@@ -208,9 +210,15 @@ class LocalPool:
         # for a worker to be there than for that.
         self._staff.open()
         try:
-            bear()
+            try:
+                bear()
+            finally:
+                if self.links:
+                    self.reactor.start(self._turn, self._failed)
         finally:
-            self.reactor.start(self._turn, self._failed)
+            if self.reactor.thread is None:  # all anew with the next job
+                self._staff.undo()
+                self.reactor.close()
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""

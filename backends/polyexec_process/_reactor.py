@@ -82,7 +82,11 @@ class Reactor:
         self._turn, self._failed = turn, failed
         if self._host is None:
             self.thread = threading.Thread(target=self._run, name="polyexec-reactor", daemon=True)
-            self.thread.start()
+            try:
+                self.thread.start()
+            except BaseException:
+                self.thread = None
+                raise
         else:
             self.thread = self._host.thread
             self._host.adopt(self, self.selector.fileno())  # type: ignore[attr-defined]

@@ -54,6 +54,8 @@ class Staff:
         self._numbers = itertools.count(1)
         self._births: Births | None = None
         self._is_open = False
+        #: The worker that is being asked for.
+        self._coming: Link | None = None
         #: Before when it is no use to ask for another worker, while there are others.
         self._next_try = 0.0
         #: How many births the nursery has not told of, and how many more workers are to be started
@@ -80,17 +82,33 @@ class Staff:
             births.close()
 
     def abandon(self) -> None:
-        """Close this forked child's copy of the nursery's socket, which is the parent's."""
+        """Close this forked child's copies of what is the parent's."""
         if self._births is not None:
             self._births.sock.close()
+        if self._coming is not None:  # the child is the nursery
+            self._coming.close()
+            self._coming.words.release()
+
+    def undo(self) -> None:
+        """Forget the workers, and end the nursery, as if none had been asked for."""
+        for link in list(self._pool.links.values()):
+            self._forget(link)
+            self._pool.records.drain(link.number)
+            self._pool.records.forget(link.number)
+        self._under_way = self._wanted = 0
+        self.close()
 
     # -- births ------------------------------------------------------------------------------------
 
     def bear_all(self) -> None:
         """Start as many workers as there may be; some once others are born, if those are many."""
         self._wanted = self._pool.most - len(self._pool.links)
-        while self._wanted > 0 and self.bear():
-            pass
+        try:
+            while self._wanted > 0 and self.bear():
+                pass
+        except BaseException:
+            self._wanted = 0
+            raise
 
     def bear(self) -> bool:
         """Start a worker; return False if none can be had now.
@@ -110,20 +128,26 @@ class Staff:
         except OSError as error:
             return self._do_with_fewer(error)
         link.window = pool.scheduler.add_worker(number, self._max_tasks)
-        pool.links[number] = link  # a nursery that is forked is to close its copies
+        self._coming = link
         try:
             self._ask((number, (*link.fds, pool.records.descriptor(number))))
         except BaseException as error:
-            self._drop(link)
+            pool.scheduler.lost(link.window, None)
+            link.close()
+            pool.records.drain(number)
+            pool.records.forget(number)
             if isinstance(error, BrokenPipeError | ConnectionResetError):
                 return False  # the nursery has ended, which we shall hear of
             if isinstance(error, OSError):
                 return self._do_with_fewer(error)
             raise
+        finally:
+            self._coming = None
         self._under_way += 1
         self._wanted -= self._wanted > 0
         link.release_fds()
         pool.records.opened(number)
+        pool.links[number] = link
         pool.idle += 1
         pool.reactor.watch(link.answers, READ, partial(pool.answered, link))
         pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
@@ -137,18 +161,10 @@ class Staff:
         else:
             self._births.bear(worker)
 
-    def _drop(self, link: Link) -> None:
-        """Forget a worker that could not be asked for."""
-        pool = self._pool
-        pool.scheduler.lost(link.window, None)
-        del pool.links[link.number]
-        link.close()
-        pool.records.drain(link.number)
-        pool.records.forget(link.number)
-
     def _signal(self, number: int, signum: signal.Signals) -> None:
-        if self._births is not None:
-            self._births.signal(number, signum)
+        births = self._births  # the reactor may close it
+        if births is not None:
+            births.signal(number, signum)
 
     @property
     def _may_bear(self) -> bool:

@@ -2,7 +2,8 @@
 
 An outcome is in the pipe before the next job begins. What the task's code does to this process,
 to its streams, its signals and its threads, is its own affair: if it can't go on, it dies, and
-whoever reads the pipe's other end knows what it had begun.
+whoever reads the pipe's other end knows what it had begun. What it takes to tell of an error is
+loaded before: a task may leave no descriptor to load anything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 
 from polyexec._current import here
 from polyexec.serialization.destinations import Destination, bound_for
+from polyexec.serialization.exceptions import dumps_exception
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec.serialization.views import KeptFunctions
 from polyexec_process._frames import (
@@ -275,8 +277,6 @@ class Worker:
         return VALUE, data
 
     def _dumps_exception(self, error: BaseException) -> bytes:
-        from polyexec.serialization import dumps_exception
-
         return bound_for(self._parent, dumps_exception, error)
 
     def tell_failure(self) -> None:

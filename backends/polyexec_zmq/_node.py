@@ -132,8 +132,12 @@ class Node:
             with self._lock:
                 spare, self._spare = self._spare, None
             if spare is not None:
-                spare.bear(first)
-                return spare
+                try:
+                    spare.bear(first)
+                except OSError:  # it has died
+                    spare.close()
+                else:
+                    return spare
         return Births(self.method, None, {**self.env, **env}, [], cpus, first=first)
 
     def drain(self) -> None:

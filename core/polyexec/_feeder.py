@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 #: How many results may wait to be read while the next one is not there yet.
 MAX_UNREAD: Final = 1 << 16
 
-#: How many times as many chunks of one, of which nothing is known, are sent as while chunks grow:
-#: as many as an executor has a use for cost as much as all else, if items turn out to be tiny.
-_UNTRIED: Final = 4
+#: How many chunks of one are sent at least while nothing is known of the items; and how many times
+#: as many as while chunks grow. As many as later on cost as much as all else, if items are tiny.
+_UNTRIED: Final = 32
+_UNTRIED_TIMES: Final = 8
 
 
 class _DroppedError(CancelledError):
@@ -211,7 +212,7 @@ class Feeder:
         # Small chunks shall not fill the bound just as large ones are about to be made.
         if self._unfinished >= self._few and (self._sizes.growing or self._is_crowded()):
             return False
-        if self._unfinished >= _UNTRIED * self._few and self._sizes.untried:
+        if self._sizes.untried and self._unfinished >= max(_UNTRIED_TIMES * self._few, _UNTRIED):
             return False
         # While the reader waits for a slow item the other workers must not idle; but who reads
         # slowly shall not find ever more results waiting.

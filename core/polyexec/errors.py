@@ -6,10 +6,11 @@ import concurrent.futures
 import pickle
 import sys
 from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 __all__ = [
     "BackendLoadError",

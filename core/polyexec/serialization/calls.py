@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING
 
+from polyexec.errors import RemoteTraceback, UnpicklableError
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.functions import FunctionTable
 from polyexec.serialization.payloads import dumps, loads
@@ -39,7 +40,7 @@ def run_task(data: bytes) -> bytes:
 def finish_task(
     task: Task,
     outcome: bytes,
-    remote_traceback: Callable[[str], BaseException] | None = None,
+    remote_traceback: Callable[[str], BaseException] = RemoteTraceback,
 ) -> bool:
     """End *task* with the *outcome* that `run_task` returned; return whether it counted."""
     succeeded, data = pickle.loads(outcome)
@@ -48,8 +49,6 @@ def finish_task(
     try:
         result = loads(data)
     except BaseException as error:  # noqa: BLE001 - the user's code, run while unpickling
-        from polyexec.errors import UnpicklableError
-
         failure = UnpicklableError(
             f"the result of {task.name!r} arrived but can't be unpickled here: {error}; "
             "return what unpickles in the submitting process"

@@ -15,10 +15,12 @@ import pickle
 import traceback
 
 from polyexec._namedtuple import NamedTuple
+from polyexec.errors import RemoteError, RemoteTraceback
 from polyexec.serialization.payloads import dumps, loads
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
     from typing import Any
 
@@ -57,17 +59,12 @@ def dumps_exception(error: BaseException) -> bytes:
 
 
 def loads_exception(
-    data: bytes, remote_traceback: Callable[[str], BaseException] | None = None
+    data: bytes, remote_traceback: Callable[[str], BaseException] = RemoteTraceback
 ) -> BaseException:
     """Return the exception that `dumps_exception` made *data* from.
 
-    *remote_traceback* makes the root of its causes from the traceback's text, RemoteTraceback if
-    that is None.
+    *remote_traceback* makes the root of its causes from the traceback's text.
     """
-    if remote_traceback is None:
-        from polyexec.errors import RemoteTraceback
-
-        remote_traceback = RemoteTraceback
     records, report = pickle.loads(data)
     error = _put_together([_Record(*record) for record in records])
     _CAUSE.__set__(_root(error), remote_traceback(report))
@@ -79,8 +76,20 @@ def _report(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # noqa: BLE001 - the user's `__str__` and others, of causes as well
-        shown = "".join(traceback.format_tb(frames))
-        return f"Traceback (most recent call last):\n{shown}{_name(error)}: {_text(error)}\n"
+        return (
+            f"Traceback (most recent call last):\n{_shown(frames)}{_name(error)}: {_text(error)}\n"
+        )
+
+
+def _shown(frames: types.TracebackType | None) -> str:
+    try:
+        return "".join(traceback.format_tb(frames))
+    except Exception:  # noqa: BLE001 - no descriptor is left to read the source with, say
+        places = [(frame.f_code, line) for frame, line in traceback.walk_tb(frames)]
+        return "".join(
+            f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'
+            for code, line in places
+        )
 
 
 def _take_apart(error: BaseException) -> list[_Record]:
@@ -200,8 +209,6 @@ def _revived(place: int, records: list[_Record], errors: dict[int, BaseException
 
 
 def _revive(record: _Record, members: list[BaseException]) -> BaseException:
-    from polyexec.errors import RemoteError
-
     if record.body is not None:
         try:
             error = loads(record.body)
