@@ -135,6 +135,7 @@ def test_an_executor_that_cannot_be_started_is_with_a_later_task(
     else:
         start = failing(threading.Thread.start, "polyexec-reactor")
         monkeypatch.setattr(threading.Thread, "start", start)
+    gc.collect()
     before = _descriptors()
     with context.Executor(2) as executor:
         for _ in range(failures):
