@@ -19,6 +19,12 @@ def wait_for(begun: str, file: str, size: int = 0) -> bytes:
     return b"x" * size
 
 
+def close_all() -> None:
+    """Close what the worker is connected by, and go on."""
+    os.closerange(3, 256)
+    time.sleep(600)
+
+
 def touch(file: str) -> None:
     """Make a file."""
     Path(file).touch()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import polyexec
 from cluster import errands
 from cluster.commands import PATIENCE, until
 from polyexec_zmq import _cli_node
@@ -94,6 +95,17 @@ def test_a_node_that_is_told_to_end_finishes_what_runs(commands: Commands, tmp_p
         (tmp_path / "go").touch()
         assert future.result(PATIENCE) == b""
         assert node.exit_code() == 0
+
+
+def test_nobody_else_has_the_ends_of_what_a_worker_of_a_forking_node_is_connected_by(
+    commands: Commands,
+) -> None:
+    commands.head()
+    commands.node("--context", "fork")
+    with commands.context() as context, context.Executor(1) as executor:
+        for _ in range(2):  # the first worker, and one after it
+            lost = executor.submit(errands.close_all).exception(PATIENCE)
+            assert isinstance(lost, polyexec.WorkerLostError)
 
 
 def test_a_drained_node_stays_until_a_large_result_has_arrived(
