@@ -150,8 +150,9 @@ class Nursery:
     def _bear(self, fds: list[int]) -> int:
         if len(fds) < _FDS:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        # One that is started from here has a standard input, even where this has none.
-        is_fresh, self._is_fresh = self._is_fresh and sys.stdin is not None, False
+        # One that is started from here has all standard streams, even where this has not.
+        streams = sys.stdin, sys.stdout, sys.stderr
+        is_fresh, self._is_fresh = self._is_fresh and None not in streams, False
         if self._command and not (is_fresh and _has_one_thread()):
             return self._spawn(fds)
         pid = os.fork()
@@ -253,9 +254,10 @@ def be_nursery(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the forking thread blocks, SIGCHLD perhaps, we must hear of.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    # No descriptor that comes along later may take the place of a closed standard stream.
+    # No descriptor that comes along later may take the place of a closed standard stream, here or
+    # in what is started from here.
     while (null := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        pass
+        os.set_inheritable(null, True)  # noqa: FBT003 - its only signature
     os.dup2(null, 0)
     os.close(null)
     if parent == _INIT:

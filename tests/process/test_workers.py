@@ -112,6 +112,28 @@ def test_the_first_spawned_worker_is_no_other_than_those_after_it() -> None:
     assert first == second
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("method", LOCAL)
+def test_nothing_of_a_worker_takes_the_place_of_a_closed_stream(
+    method: str, tmp_path: Path
+) -> None:
+    code = f"""
+        import os
+        import polyexec
+
+        def streams():
+            return [os.readlink(f"/proc/self/fd/{{fd}}") for fd in range(3)]
+
+        os.closerange(0, 3)
+        with polyexec.get_context({method!r}).Executor(1, max_tasks_per_child=1) as executor:
+            found = [executor.submit(streams).result() for _ in range(2)]
+        with open({str(tmp_path / "found")!r}, "w") as file:
+            print(found, file=file)
+    """
+    python(code)
+    assert (tmp_path / "found").read_text() == f"{[['/dev/null'] * 3] * 2}\n"
+
+
 @pytest.mark.parametrize("method", LOCAL)
 @pytest.mark.parametrize("lacking", ["process", "thread"])
 def test_an_executor_that_cannot_be_started_is_with_a_later_task(
