@@ -213,7 +213,8 @@ class LocalPool:
             try:
                 bear()
             finally:
-                if self.links:
+                # Jobs that the user's reducers have submitted meanwhile have nobody else.
+                if self.links or self.outstanding:
                     self.reactor.start(self._turn, self._failed)
         finally:
             if self.reactor.thread is None:  # all anew with the next job
