@@ -285,8 +285,6 @@ def open_all() -> None:
 
 def interpreter() -> dict[str, Any]:
     """Return what there is of a process, besides its numbers."""
-    import threading
-
     return {
         "argv": sys.argv,
         "directory": str(Path.cwd()),

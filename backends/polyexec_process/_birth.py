@@ -6,8 +6,8 @@ import contextlib
 import os
 import sys
 
-from polyexec._namedtuple import NamedTuple
 from polyexec.cpus import limit_cpus
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.homes import NotRun, adopt, inherit_classes
 from polyexec_process import _carry

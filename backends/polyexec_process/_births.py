@@ -117,13 +117,10 @@ class Births:
             os.waitpid(self.pid, 0)
 
     def _fork(self, sock: socket.socket, initializer: Callable[[], object] | None) -> int:
-        # What every worker needs, loaded once and inherited.
-        from polyexec_process import _birth, _carry, _worker  # noqa: F401
-
+        load_what_workers_need()
         if threading.active_count() > 1:
             # What a worker may load later, for another thread may be about to: that leaves it half
             # loaded in the child, and the lock of the import held by nobody.
-            import faulthandler  # noqa: F401
             import hashlib  # noqa: F401
 
             from polyexec import _chunk  # noqa: F401
@@ -169,6 +166,14 @@ class Births:
             setsigmask=(),
             setsigdef=(signal.SIGINT,),
         )
+
+
+def load_what_workers_need() -> None:
+    """Load what every worker does, for those to inherit that are forked from this process."""
+    import faulthandler  # noqa: F401
+
+    from polyexec.serialization import deliveries  # noqa: F401
+    from polyexec_process import _birth, _carry, _worker  # noqa: F401
 
 
 def interpreter_command(executable: str, source: str) -> list[str]:

@@ -7,7 +7,7 @@ import signal
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.scheduling import CRASHED
 
 if TYPE_CHECKING:

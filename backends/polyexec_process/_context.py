@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyexec import Context, capabilities, get_context
 from polyexec_process import _process
+from polyexec_process._births import load_what_workers_need
 from polyexec_process._executor import ProcessExecutor
 
 if TYPE_CHECKING:
@@ -117,11 +118,7 @@ class ForkContext(_Fork):
 
     def __init__(self) -> None:
         super().__init__()
-        # What workers need, for them to inherit; later on a first result would wait for that.
-        import faulthandler  # noqa: F401
-
-        from polyexec.serialization import deliveries  # noqa: F401
-        from polyexec_process import _worker  # noqa: F401
+        load_what_workers_need()  # later on a first result would wait for that
 
 
 class SpawnContext(_Spawn):

@@ -19,7 +19,6 @@ from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births, NewWorker
-from polyexec_process._client import abandon_in_children
 from polyexec_process._crew import Crew, released
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._nursery import current_directory
@@ -92,7 +91,6 @@ class ProcessExecutor(Executor, _Standard):
         self._pool = self._crew.pool = self._open_pool(settings)
         self._is_told = False
         self._inherits = context.name == "fork"
-        abandon_in_children(self._pool)
 
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization import dumps_exception
 from polyexec_process._frames import (
     ANSWER,

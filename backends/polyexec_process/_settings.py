@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from polyexec._namedtuple import NamedTuple
 from polyexec.arguments import need_initializer, positive
+from polyexec.namedtuple import NamedTuple
 from polyexec.surroundings import Propagation
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ It imports nothing of what turns tasks into jobs: `submitting` has that.
 """
 
 from polyexec_process._births import Births, NewWorker, interpreter_command
-from polyexec_process._client import Client, Engine, Lost
+from polyexec_process._client import Client, Engine, Lost, abandon_in_children
 from polyexec_process._nursery import adopt_orphans, current_directory, watch_process
 from polyexec_process._parcels import PRIVATE, READONLY, Blob, Parcel
 from polyexec_process._pool import LocalPool
@@ -28,6 +28,7 @@ __all__ = [
     "Reactor",
     "ReadBuffer",
     "Store",
+    "abandon_in_children",
     "adopt_orphans",
     "current_directory",
     "interpreter_command",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -15,9 +13,12 @@ from polyexec import ClusterError
 from polyexec_zmq._environment import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from polyexec_zmq._keys import Credentials
+
+#: What ends a command that goes on running.
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -75,24 +76,3 @@ def one_line_errors(command: F) -> F:
             raise click.ClickException(str(error)) from error
 
     return guarded  # type: ignore[return-value]  # it takes and returns the same
-
-
-@contextmanager
-def signalled() -> Iterator[int]:
-    """Yield a pipe that the numbers of SIGTERM and SIGINT come by, a byte for each.
-
-    Python's own handlers run between two instructions of the main thread. A signal that comes as
-    that has released the interpreter's lock, and does not wait yet for what it is about to wait
-    for, wakes it no more.
-    """
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    signal.set_wakeup_fd(writable)
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: None)
-    try:
-        yield readable
-    finally:
-        signal.set_wakeup_fd(-1)
-        os.close(writable)
-        os.close(readable)

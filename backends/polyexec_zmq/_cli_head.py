@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from polyexec import ClusterError
-from polyexec_zmq._cli_common import one_line_errors, signalled
+from polyexec.signals import signalled
+from polyexec_zmq._cli_common import ENDING, one_line_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ def _with_keys(
     from polyexec_zmq._state import StateFolder, default_folder
 
     folder = StateFolder(default_folder() if state is None else state, create=True)
-    with folder.lock(), signalled() as ending:
+    with folder.lock(), signalled(*ENDING) as ending:
         doorkeeper = Doorkeeper(folder.members, folder.server_keys())
         with (
             _relay(bulk) as relay,
@@ -161,7 +162,7 @@ def _without_keys(
             "a head without keys has no --bulk, which spares it encryption: it has none"
         )
     advertise = options.pop("advertise")
-    with signalled() as ending, _bound(bind, insecure=insecure, **options) as loop:
+    with signalled(*ENDING) as ending, _bound(bind, insecure=insecure, **options) as loop:
         address = _reachable(loop.address, advertise)
         _serve(loop, ending, address if address.startswith("ipc:") else f"{address} --insecure")
 
@@ -187,8 +188,8 @@ def _bound(bind: str, **options: Any) -> Iterator[HeadLoop]:
         context.term()
 
 
-def _serve(loop: HeadLoop, ending: int, how: str) -> None:
-    loop.watch(ending, lambda: False)
+def _serve(loop: HeadLoop, ending: socket.socket, how: str) -> None:
+    loop.watch(ending.fileno(), lambda: False)
     click.echo(f"listening at {loop.address}; join with: polyexec node {how}")
     loop.run()
 

@@ -11,11 +11,12 @@ import socket
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from polyexec_zmq._cli_common import one_line_errors, signalled, where_is, which_cluster
+from polyexec.signals import signalled
+from polyexec_zmq._cli_common import ENDING, one_line_errors, where_is, which_cluster
 from polyexec_zmq._environment import ADDRESS, CONNECTION_FILE, INSECURE
 
 if TYPE_CHECKING:
@@ -89,19 +90,18 @@ def node_command(
 @contextmanager
 def _heeded(changes: queue.SimpleQueue[str]) -> Iterator[None]:
     """Have put among *changes* what signals ask for."""
-    with signalled() as readable:
-        came = os.fdopen(os.dup(readable), "rb", buffering=0)  # closed by the thread
+    with signalled(*ENDING) as came:
         thread = threading.Thread(
-            target=_heed, args=(came, changes), name="polyexec-signals", daemon=True
+            target=_heed, args=(came.dup(), changes), name="polyexec-signals", daemon=True
         )
         thread.start()
         yield
 
 
-def _heed(came: IO[bytes], changes: queue.SimpleQueue[str]) -> None:
+def _heed(came: socket.socket, changes: queue.SimpleQueue[str]) -> None:
     with came:
         for count in itertools.count():
-            number = came.read(1)
+            number = came.recv(1)
             if not number:
                 return
             changes.put(_END if count or number[0] == signal.SIGINT else _DRAIN)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from polyexec_process.engine import abandon_in_children
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping
@@ -49,6 +51,7 @@ class PoolFamily:
         self._first = open_pool(default)
         self._pools: dict[Needs, RemotePool] = {default: self._first}
         self._terminated: signal.Signals | None = None
+        abandon_in_children(self)
 
     def _pool(self, job: Job) -> RemotePool:
         resources = job.owner.options.resources

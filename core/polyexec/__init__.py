@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 
+from polyexec._lazy import on_first_use
 from polyexec._version import __version__
 
 TYPE_CHECKING = False  # `typing` takes long to import
@@ -196,7 +197,9 @@ _HOMES = {
     "polyexec.task": ("Task", "TaskOptions"),
     "multiprocessing": ("AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_find = on_first_use(__name__, _HOMES)
+#: What multiprocessing has, too, bound to the default context.
+_LATE = frozenset(__all__).difference(*_HOMES.values())
 _SUBMODULES = frozenset(
     {
         "capabilities",
@@ -214,12 +217,9 @@ _SUBMODULES = frozenset(
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOME_OF:
-        value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    else:
-        value = importlib.import_module("polyexec._default").late(name)
+    if name not in _LATE:
+        return _find(name)
+    value = importlib.import_module("polyexec._default").late(name)
     globals()[name] = value
     return value
 

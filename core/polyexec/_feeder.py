@@ -80,7 +80,8 @@ class Feeder:
 
     Each input is a tuple of arguments; if *single*, it is the only argument itself. A range of
     inputs is sent in parts, as what it is: that takes no time for each.
-    *bound*: how many futures may be unfinished, and *few* while *crowded* or while chunks grow.
+    *bound*: how many futures may be unfinished, and *few* while *crowded* or while chunks grow;
+    fewer than *bound* also while nothing is known of the items.
     *buffersize*: how many inputs may be ahead of the results read; if None, adaptive chunks may
     bring as many as were read, *ahead* at least. With *whole_chunks* a chunk in which the input
     fails is dropped, as Pool does; else what came before the error runs. *error* is that error.

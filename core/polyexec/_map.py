@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from polyexec._chunk import AdaptiveSize, ChunkOutcome, FixedSize
 from polyexec._feeder import MAX_UNREAD, Feeder, error_of
-from polyexec._namedtuple import NamedTuple
 from polyexec.arguments import need_callable, positive
 from polyexec.interrupts import Interruptible, Uninterrupted
+from polyexec.namedtuple import NamedTuple
 from polyexec.waiting import acquire, wait_in_slices
 
 if TYPE_CHECKING:

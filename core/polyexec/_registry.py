@@ -18,7 +18,6 @@ import pluggy
 
 from polyexec import hookspecs
 from polyexec._markers import PROJECT
-from polyexec._namedtuple import NamedTuple
 from polyexec._observers import tell
 from polyexec.arguments import near_miss
 from polyexec.context import Context
@@ -29,6 +28,7 @@ from polyexec.errors import (
     IncompatibleBackendError,
     PolyexecWarning,
 )
+from polyexec.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

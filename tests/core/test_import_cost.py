@@ -49,6 +49,15 @@ def test_every_public_name_resolves(name: str) -> None:
     assert name in dir(polyexec)
 
 
+@pytest.mark.parametrize("package", ["serialization", "surroundings"])
+def test_every_name_of_a_package_that_loads_them_late_resolves(package: str) -> None:
+    module = importlib.import_module(f"polyexec.{package}")
+    for name in module.__all__:
+        assert getattr(module, name).__doc__
+    with pytest.raises(AttributeError, match=rf"'polyexec.{package}' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018 - the point
+
+
 def test_the_public_names_are_sorted_and_single() -> None:
     names = polyexec.__all__
     assert len(names) == len(set(names))

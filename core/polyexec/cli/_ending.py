@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import stat
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from polyexec.signals import signalled
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
-    from types import FrameType
     from typing import IO
 
 GRACE = 0.5  # seconds
@@ -38,25 +39,20 @@ def on_interrupt(notify: Callable[[], None]) -> Iterator[None]:
     Whatever comes of that, the process ends within `GRACE` seconds of the signal. An ignored
     SIGINT, as in a background job, stays ignored.
 
-    A thread does so: Python's own handlers run between two instructions of the main thread. A
-    signal that comes just before that waits, as for room in a pipe, does not end the wait.
+    A thread does so, for the main one may wait for room in a pipe.
     """
     previous = signal.getsignal(signal.SIGINT)
     if previous is not signal.default_int_handler or not _in_main_thread():
         yield
         return
-    came, tells = socket.socketpair()  # Windows has signals written to nothing else
-    with tells:
-        tells.settimeout(0)
+    with signalled(signal.SIGINT) as came:
         threading.Thread(
-            target=_heed, args=(came, notify), name="polyexec-signals", daemon=True
+            target=_heed, args=(came.dup(), notify), name="polyexec-signals", daemon=True
         ).start()
-        with _signals_written_to(tells):
-            signal.signal(signal.SIGINT, _handler())
-            try:
-                yield
-            finally:
-                signal.signal(signal.SIGINT, previous)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 def _heed(came: socket.socket, notify: Callable[[], None]) -> None:
@@ -65,41 +61,6 @@ def _heed(came: socket.socket, notify: Callable[[], None]) -> None:
             if number[0] == signal.SIGINT:
                 end_within_grace(INTERRUPTED)
                 notify()
-
-
-def _handler() -> Callable[[int, FrameType | None], None]:
-    owner = os.getpid()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a child, forked by a task on a thread, has inherited us
-            signal.default_int_handler(number, frame)
-
-    return handle
-
-
-_writing = False  # whether the numbers of this process's signals are written somewhere
-
-
-@contextmanager
-def _signals_written_to(tells: socket.socket) -> Iterator[None]:
-    global _writing  # noqa: PLW0603 - as there is one such descriptor for the whole process
-    signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
-    _writing = True
-    try:
-        yield
-    finally:
-        _writing = False
-        signal.set_wakeup_fd(-1)
-
-
-def _forked() -> None:
-    """Have a child's signals written nowhere: they would end its parent."""
-    if _writing:
-        signal.set_wakeup_fd(-1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def watch_reader(stream: IO[bytes], notify: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloudpickle import cloudpickle as machinery
 
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization import homes
 from polyexec.serialization.deliveries import deliver
 from polyexec.serialization.functions import CACHED

@@ -14,8 +14,8 @@ import builtins
 import pickle
 import traceback
 
-from polyexec._namedtuple import NamedTuple
 from polyexec.errors import RemoteError, RemoteTraceback
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization.payloads import dumps, loads
 
 TYPE_CHECKING = False  # `typing` takes long to import

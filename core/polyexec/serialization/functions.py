@@ -7,7 +7,7 @@ import types
 import weakref
 
 from polyexec._current import here
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization.payloads import LARGE, dumps
 from polyexec.serialization.uses import UsesTable, hold
 from polyexec.sharing import refer

@@ -11,7 +11,7 @@ import threading
 from contextlib import nullcontext
 
 from polyexec._current import Collection, here
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.payloads import ItemDumper, loads
 

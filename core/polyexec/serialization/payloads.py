@@ -14,6 +14,7 @@ import pickle
 import sys
 
 from polyexec._current import here
+from polyexec.errors import UnpicklableError
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
@@ -242,8 +243,6 @@ def with_what_can_be_sent(
 
 def refuse(obj: Any, cause: Exception) -> NoReturn:
     """Raise UnpicklableError for *obj*, or *cause* if that is a reducer's own: it means more."""
-    from polyexec.errors import UnpicklableError
-
     try:
         if not isinstance(cause, _REFUSALS):
             raise cause from None

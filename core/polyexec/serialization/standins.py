@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from polyexec.errors import UnpicklableError
+
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -28,8 +30,6 @@ class StandIn:
         self._refuse()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        from polyexec.errors import UnpicklableError
-
         what, why = self._about
         raise UnpicklableError(
             f"{what} of the main module was not sent to this worker: {why}; set it "

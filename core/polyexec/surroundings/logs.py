@@ -11,6 +11,7 @@ import logging
 import pickle
 import traceback
 
+from polyexec.serialization.exceptions import dumps_exception, loads_exception
 from polyexec.serialization.payloads import dumps, loads
 
 TYPE_CHECKING = False  # `typing` takes long to import
@@ -90,11 +91,7 @@ def dumps_record(record: logging.LogRecord) -> bytes:
         if name != "args" and type(value) not in _PLAIN:
             plain[name] = _plain_form(value)
             _enrich(rich, name, value)
-    data = None
-    if error is not None:
-        from polyexec.serialization.exceptions import dumps_exception
-
-        data = dumps_exception(error)
+    data = None if error is None else dumps_exception(error)
     return pickle.dumps((plain, rich, data))
 
 
@@ -148,8 +145,6 @@ def _loads_record(data: bytes) -> logging.LogRecord:
         else:
             state[name] = value
     if error is not None:
-        from polyexec.serialization.exceptions import loads_exception
-
         raised = loads_exception(error)
         state["exc_info"] = (type(raised), raised, raised.__traceback__)
     level = state["levelno"]

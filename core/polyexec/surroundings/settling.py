@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from polyexec._default import get_start_method, inherit_start_method
-from polyexec._namedtuple import NamedTuple
+from polyexec.namedtuple import NamedTuple
 from polyexec.serialization.payloads import dumps, loads
 from polyexec.surroundings import logs
 
