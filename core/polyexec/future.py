@@ -3,9 +3,11 @@
 Most of what a tiny task costs in the standard library is its future's Condition and two lists.
 Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
 the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
-until then a future is one object and one RLock. The Condition wraps that same lock, so holding
-`_condition` excludes every change of state, and notifying it wakes everyone in `result()`, though
-those wait by a lock of their own: Ctrl-C may strike as a Condition lets go of its.
+until then a future is one object. Its lock is made by the first who needs it, to wait for one; many
+futures that have none change their state together, under `lockless`. The Condition wraps that same
+lock, so holding `_condition` excludes every change of state, and notifying it wakes everyone in
+`result()`, though those wait by a lock of their own: Ctrl-C may strike as a Condition lets go of
+its.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import threading
 import time
 import weakref
@@ -43,12 +46,14 @@ if TYPE_CHECKING:
 
     from polyexec.task import Task
 
-__all__ = ["Alarm", "Future", "Settling", "Waiter"]
+__all__ = ["Alarm", "Future", "Settling", "Waiter", "lockless"]
 
 T = TypeVar("T")
 
 #: The class, for the function that makes one costs more than it does.
 _RLock: Any = type(threading.RLock())
+#: Guards all futures that have no lock: held for a few stores, never while users' code runs.
+lockless: Any = _RLock()
 _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _logger = logging.getLogger("concurrent.futures")
@@ -136,7 +141,7 @@ class Future(concurrent.futures.Future[T]):
         "_done_callbacks",
         "_exception",
         "_load",
-        "_lock",
+        "_own_lock",
         "_result",
         "_state",
         "_task",
@@ -157,7 +162,7 @@ class Future(concurrent.futures.Future[T]):
         self.submitted_at: float | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
-        self._lock: Any = _RLock()
+        self._own_lock: Any = None
         self._state: str = PENDING
         self._result: Any = None
         self._exception: BaseException | None = None
@@ -167,6 +172,18 @@ class Future(concurrent.futures.Future[T]):
         self._waiters: Any = ()
         self._done_callbacks: Any = ()
         self._task: Task | None = None
+
+    @property
+    def _lock(self) -> Any:
+        """Make the lock, on first use; from then on it alone guards this future."""
+        lock = self._own_lock
+        if lock is None:
+            made = _RLock()
+            with lockless:
+                if self._own_lock is None:
+                    self._own_lock = made
+            lock = self._own_lock
+        return lock
 
     if TYPE_CHECKING:
         _condition: threading.Condition
@@ -406,7 +423,7 @@ class Future(concurrent.futures.Future[T]):
 
     def _abandon(self, error: BaseException) -> None:
         """End with *error* in a forked child, without telling those who belong to the parent."""
-        self._lock = threading.RLock()
+        self._own_lock = None
         self._task, self._waited, self._waiters, self._done_callbacks = None, None, (), ()
         self._exception, self._state, self._load = error, FINISHED, None
 
@@ -470,3 +487,8 @@ class Future(concurrent.futures.Future[T]):
             if main and isinstance(error, KeyboardInterrupt):
                 raise
             _logger.critical("exception calling callback for %r", self, exc_info=True)
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may hold it.
+    os.register_at_fork(after_in_child=lockless._at_fork_reinit)
