@@ -12,10 +12,10 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec import InitializerError, TaskTimeoutError, UnpicklableError, WorkerLostError
-from polyexec.scheduling import FAILED, Job
+from polyexec.scheduling import FAILED
 from polyexec.serialization import FunctionTable, bound_for, loads, loads_exception
 from polyexec.serialization.uses import hold
-from polyexec.task import NO_OPTIONS, start_all, succeed_all
+from polyexec.task import start_all, succeed_all
 from polyexec_process._frames import NONE, PLAIN_VALUE, UNREADABLE, VALUE
 from polyexec_process._packer import Packer
 from polyexec_process._parcels import Parcel
@@ -69,9 +69,9 @@ class Crew:
         self.packer: Packer = Packer(self._destination)
         self.pool: Engine
 
-    def job(self, task: Task) -> Job:
-        """Return *task* as a job."""
-        fn, args, kwargs, options = task.fn, task.args, task.kwargs, task.options
+    def make_job(self, task: Task) -> None:
+        """Give *task* what the pool is to have of it."""
+        fn, args, kwargs = task.fn, task.args, task.kwargs
         recent = self._recent.get(id(fn))
         if (
             recent is None
@@ -89,11 +89,7 @@ class Crew:
         else:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
             payload = (b"", *self.packer.bound_call(fn, args, kwargs))
-        job = Job(kind, payload, task)
-        if options is not NO_OPTIONS:
-            job.priority, job.timeout = options.priority, options.timeout
-            job.retries = options.retries
-        return job
+        task.kind, task.payload = kind, payload
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:
         """Return what is known of *fn*, None if it must be sent with each task."""
@@ -118,17 +114,21 @@ class Crew:
 
     # -- what the pool tells ---------------------------------------------------------------------
 
-    def started(self, jobs: list[Job], worker: str) -> None:
-        start_all([job.owner for job in jobs], worker)
+    def started(self, jobs: list[Any], worker: str) -> None:
+        start_all(jobs, worker)
 
-    def unstarted(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.owner.unstart()
+    def moved(self, job: Any, worker: str) -> None:
+        """Take note that a job which was started is on *worker*, after all."""
+        job.future.worker = worker
 
-    def ended(self, jobs: list[Job], answers: list[Answer]) -> None:
+    def unstarted(self, jobs: list[Any]) -> None:
+        for task in jobs:
+            task.unstart()
+
+    def ended(self, jobs: list[Any], answers: list[Answer]) -> None:
         tasks: list[Task] = []
         results: list[Any] = []
-        for job, answer in zip(jobs, answers, strict=True):
+        for task, answer in zip(jobs, answers, strict=True):
             status = answer[0]
             if status == NONE:
                 results.append(None)
@@ -138,30 +138,27 @@ class Crew:
                 if tasks:
                     succeed_all(tasks, results)
                     tasks, results = [], []
-                self._ended(job, answer)
+                self._ended(task, answer)
                 continue
-            # As `released` does, without a call for each of very many.
-            tasks.append(job.owner)
-            call = job.payload[1]
-            job.owner = job.payload = None
+            tasks.append(task)
+            call = task.payload[1]
             if type(call) is Parcel:
                 call.settle()
         if tasks:
             succeed_all(tasks, results)
 
-    def _ended(self, job: Job, answer: Answer) -> None:
+    def _ended(self, task: Task, answer: Answer) -> None:
         status, _, data, _ = answer
         if status == VALUE:
-            self._arrived(job, answer)
+            self._arrived(task, answer)
         else:
-            task: Task = job.owner
             failure = loads_exception(bytes(data), task.executor.remote_traceback)
             if status == UNREADABLE and self._breaks:
                 self._break(failure)
-            self._failed(job, failure)
+            self._failed(task, failure)
 
-    def _arrived(self, job: Job, answer: Answer) -> None:
-        task = released(job)
+    def _arrived(self, task: Task, answer: Answer) -> None:
+        settle(task)
         destination = self._destination()
         unread = Unread(task.name, answer, None if destination is None else destination.kinds)
         if not self._breaks:
@@ -175,27 +172,25 @@ class Crew:
         else:
             task.succeed(result)
 
-    def _failed(self, job: Job, error: BaseException) -> None:
-        task: Task = job.owner
-        if not (task.is_retryable(error) and self._repeated(job, FAILED, error)):
-            released(job)
+    def _failed(self, task: Task, error: BaseException) -> None:
+        if not (task.is_retryable(error) and self._repeated(task, FAILED, error)):
+            settle(task)
             task.end(error)
 
-    def _repeated(self, job: Job, reason: int, error: BaseException) -> bool:
-        """Have *job* run again, if it may be."""
-        task: Task = job.owner
-        if not (self.pool.may_repeat(job, reason) and task.repeat(error)):
+    def _repeated(self, task: Task, reason: int, error: BaseException) -> bool:
+        """Have *task* run again, if it may be."""
+        if not (self.pool.may_repeat(task, reason) and task.repeat(error)):
             return False
         try:
-            self.pool.submit(job)
+            self.pool.submit(task)
         except Exception as refusal:  # noqa: BLE001 - no worker can be had, for the user's initargs, say
             refusal.__cause__ = error
-            released(job)
+            settle(task)
             task.end(refusal)
         return True
 
-    def lost(self, job: Job, lost: Lost) -> None:
-        task: Task = job.owner
+    def lost(self, job: Any, lost: Lost) -> None:
+        task: Task = job
         attempts, most = task.future.attempts, task.options.retries + 1
         error = WorkerLostError(
             f"{lost} while running {task.name!r} (attempt {attempts} of {most}); "
@@ -210,30 +205,31 @@ class Crew:
         )
         if self._breaks:
             self._break(error)
-        if not self._repeated(job, lost.reason, error):
-            released(job)
+        if not self._repeated(task, lost.reason, error):
+            settle(task)
             task.end(error)
 
-    def timed_out(self, job: Job) -> None:
-        task: Task = job.owner
+    def timed_out(self, job: Any) -> None:
+        task: Task = job
         self._failed(
-            job,
+            task,
             TaskTimeoutError(
                 f"{task.name!r} ran longer than its timeout of {task.options.timeout:g} seconds "
                 "and was stopped; give it more, or do less in it"
             ),
         )
 
-    def stopped(self, job: Job) -> None:
-        if job.owner is not None:  # else somebody has told before, as Ctrl-C kept others from it
-            released(job).cancel()
+    def stopped(self, job: Any) -> None:
+        task: Task = job
+        settle(task)
+        task.cancel()  # unless somebody has told before, as Ctrl-C kept others from it
 
     def worker_started(self, worker: str) -> None:
         executor = self._executor()
         if executor is not None:
             executor.worker_started(worker)
 
-    def worker_lost(self, lost: Lost, job: Job | None) -> None:
+    def worker_lost(self, lost: Lost, job: Any) -> None:
         executor = self._executor()
         if executor is None:
             return
@@ -318,14 +314,12 @@ def safe_repr(error: BaseException) -> str:
         return object.__repr__(error)
 
 
-def released(job: Job) -> Task:
-    """Return the task of *job*, which has ended: its future must not keep the executor alive."""
-    task: Task = job.owner
-    payload = job.payload
-    job.owner = job.payload = None
+def settle(task: Task) -> None:
+    """Let go of what was sent for *task*, which has ended."""
+    payload = task.payload
+    task.payload = None
     if payload is not None and type(payload[1]) is Parcel:
         payload[1].settle()
-    return task
 
 
 class BrokenInitializerError(InitializerError, concurrent.futures.process.BrokenProcessPool):

@@ -19,7 +19,7 @@ from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
 from polyexec_process._births import Births, NewWorker
-from polyexec_process._crew import Crew, released
+from polyexec_process._crew import Crew, settle
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._nursery import current_directory
 from polyexec_process._pool import LocalPool
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polyexec import Context, Task
-    from polyexec.scheduling import Job
     from polyexec.sharing import Shared
     from polyexec_process._client import Engine
     from polyexec_process._context import ProcessContext
@@ -113,28 +112,25 @@ class ProcessExecutor(Executor, _Standard):
         if self._inherits and not self._is_told:
             self._pool.want_worker()  # first, for what that one inherits is not sent
         try:
-            job = self._crew.job(task)
+            self._crew.make_job(task)
         except BaseException:
             self._pool.want_worker()  # as for a task whose arguments can be sent
             raise
         if not self._is_told:
             self._is_told = True
             self._pool.observed = self.observed  # which is known by the first task
-        task.handle = job
-        self._pool.submit(job)
+        self._pool.submit(task)
 
     def withdraw(self, task: Task) -> bool:
         """Take back *task*, unless a worker has it."""
-        job: Job | None = task.handle
-        if job is None or not self._pool.withdraw(job):
+        if task.payload is None or not self._pool.withdraw(task):
             return False
-        released(job)
+        settle(task)
         return True
 
     def cancel_running(self, task: Task) -> bool:
         """Kill the worker that runs *task*; return whether that is what ended it."""
-        job: Job | None = task.handle
-        return job is not None and self._pool.kill(job)
+        return task.payload is not None and self._pool.kill(task)
 
     def stop(self, wait: bool) -> None:  # noqa: FBT001 - the interface's signature
         """End the workers."""

@@ -100,6 +100,8 @@ class Link:
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
+        #: Whether some calls or results have been parcels.
+        self._has_parcels = False
         opened = _open()
         self.jobs: int = opened.jobs
         self.answers: int = opened.answers
@@ -159,6 +161,7 @@ class Link:
         entries: list[bytes] = []
         calls: list[bytes] = []
         taught = OWN_FUNCTION
+        last, entry = None, b""
         for job in jobs:
             function, call, needs = job.payload
             which = job.kind
@@ -173,7 +176,11 @@ class Link:
             if type(call) is Parcel:
                 call = call.send(self._rights)
                 which |= PARCEL
-            entries.append(pack(len(call), which))
+                self._has_parcels = True
+            if last != (len(call), which):
+                last = (len(call), which)
+                entry = pack(*last)
+            entries.append(entry)
             if call:
                 calls.append(call)
         body = b"".join([*entries, *calls])
@@ -234,9 +241,10 @@ class Link:
     def _parse(self, answers: list[Answer]) -> None:
         data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
         unpack, size, at, end = ANSWER.unpack_from, ANSWER.size, 0, len(data)
-        need, last, append = size, len(data) - ANSWER.size, answers.append
+        need, last, append, seen = size, len(data) - ANSWER.size, answers.append, 0
         while at <= last:
             length, status, micros = unpack(data, at)
+            seen |= status
             if not length:
                 at += size
                 append((status, micros * 1e-6, b"", ()))
@@ -247,11 +255,23 @@ class Link:
                 break
             at = start + length
             append((status, micros * 1e-6, data[start:at], ()))
+        if seen & FLAGS:
+            self._has_parcels = True
         rest = data[at:] if at else data
         self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
 
-    def unwrap(self, job: Job, answer: Answer) -> Answer:
-        """Return *answer* without its flags: what was a parcel is opened."""
+    def unwrap(self, jobs: list[Job], answers: list[Answer]) -> list[Answer]:
+        """Return *answers*, to *jobs*, without their flags: what was a parcel is opened."""
+        if not self._has_parcels:
+            return answers
+        return [
+            self._unwrap(job, answer)
+            if answer[0] >= PARCEL_RESULT or type(job.payload[1]) is not bytes
+            else answer
+            for job, answer in zip(jobs, answers, strict=True)
+        ]
+
+    def _unwrap(self, job: Job, answer: Answer) -> Answer:
         status, elapsed, data, _ = answer
         call = job.payload[1]
         if type(call) is Parcel:
@@ -299,7 +319,7 @@ class Link:
             "name": self.name,
             "pid": self.pid,
             "state": "leaving" if self.leaving else state,
-            "task": None if job is None else job.owner.name,
+            "task": None if job is None else job.name,
             "tasks_done": self.done,
             "memory": resident(self.pid),
         }

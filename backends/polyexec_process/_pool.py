@@ -35,7 +35,6 @@ from polyexec.waiting import Condition
 from polyexec_process._client import abandon_in_children
 from polyexec_process._frames import (
     NUMBER,
-    PARCEL_RESULT,
     PASSED_OVER,
     READY,
     RECORDS,
@@ -156,10 +155,9 @@ class LocalPool:
 
     def _take_in(self) -> None:
         """Have the scheduler hear of the jobs that were submitted."""
-        submit, incoming = self.scheduler.submit, self._incoming
-        while incoming:
-            submit(incoming.popleft())
-            self._taken += 1
+        take, count = self._incoming.popleft, len(self._incoming)
+        self.scheduler.submit_all([take() for _ in range(count)])
+        self._taken += count
 
     def note_ended(self, count: int) -> None:
         """Take note that so many jobs have ended, or were taken back; called with the lock held."""
@@ -235,7 +233,7 @@ class LocalPool:
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
         with Uninterrupted(), self.lock:
-            return job.repeat(reason)
+            return job.spend_retry(reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
@@ -415,12 +413,7 @@ class LocalPool:
         if len(jobs) < len(answers):
             answers = [answer for answer in answers if answer[0] != PASSED_OVER]
         # Now, for the worker may be gone by the time that somebody is told.
-        answers = [
-            link.unwrap(job, answer)
-            if answer[0] >= PARCEL_RESULT or type(job.payload[1]) is not bytes
-            else answer
-            for job, answer in zip(jobs, answers, strict=True)
-        ]
+        answers = link.unwrap(jobs, answers)
         if logged:
             self.records.after(link.number, partial(self._tell, jobs, answers))
         else:

@@ -54,7 +54,8 @@ class PoolFamily:
         abandon_in_children(self)
 
     def _pool(self, job: Job) -> RemotePool:
-        resources = job.owner.options.resources
+        task: Any = job
+        resources = task.options.resources
         if not resources:
             return self._first
         needs = needs_of(resources)
@@ -82,7 +83,7 @@ class PoolFamily:
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if it may have begun."""
-        return job.owner is not None and self._pool(job).withdraw(job)
+        return self._pool(job).withdraw(job)
 
     def withdraw_all(self) -> None:
         """Take back all that has not begun, so that `withdraw` need not ask for each."""
@@ -95,7 +96,7 @@ class PoolFamily:
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
-        return job.owner is not None and self._pool(job).kill(job)
+        return self._pool(job).kill(job)
 
     def stop(self) -> None:
         """End the workers once they have done what they have."""

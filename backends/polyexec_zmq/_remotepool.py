@@ -184,7 +184,7 @@ class RemotePool:
     def may_repeat(self, job: Job, reason: int) -> bool:
         """Return whether *job*, which has ended, may be submitted again, and count that."""
         with Uninterrupted(), self.lock:
-            return not self._closing and job.repeat(reason)
+            return not self._closing and job.spend_retry(reason)
 
     def kill(self, job: Job) -> bool:
         """Stop *job* if it runs, and return once it is known whether that is what ended it."""
@@ -263,7 +263,7 @@ class RemotePool:
         with Uninterrupted(), self.lock:
             for worker in workers:
                 sent = self._jobs.get(worker["task"])
-                worker["task"] = None if sent is None else sent.job.owner.name
+                worker["task"] = None if sent is None else sent.job.name
         return workers
 
     def abandon(self) -> None:
@@ -396,7 +396,7 @@ class RemotePool:
                 if sent is None:
                     continue
                 if sent.begun:
-                    sent.job.owner.future.worker = worker
+                    self._crew.moved(sent.job, worker)
                 else:
                     sent.begun = True
                     begun.append(sent.job)

@@ -161,6 +161,10 @@ class Crew:
             assert job.owner.name not in self.running, "a job was started twice"
             self.running.add(job.owner.name)
 
+    def moved(self, job: Job, _: str) -> None:
+        """Take note."""
+        assert job.owner.name in self.running, "a job moved that was not started"
+
     def unstarted(self, jobs: list[Job]) -> None:
         """Take note."""
         for job in jobs:
@@ -192,7 +196,6 @@ class Owner:
 
     def __init__(self, name: int) -> None:
         self.name = name
-        self.future = mock.Mock()
 
 
 class Cluster:

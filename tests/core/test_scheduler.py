@@ -61,7 +61,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def end_or_repeat(self, job: Job, reason: int) -> None:
         """End *job*, unless it has retries left for *reason*: then it is as if it had not begun."""
         left = job.retries - job.spent[reason]
-        assert job.repeat(reason) == (left > 0)
+        assert job.spend_retry(reason) == (left > 0)
         if left:
             self.begun.discard(job)
             self.scheduler.submit(job)

@@ -464,7 +464,7 @@ def test_a_task_is_not_stopped_by_a_reactor_that_has_failed(
     executor: Any = context.Executor(1)
     future = executor.submit(gate.read_bytes)
     await_that(future.running)
-    pool, job = executor._pool, future._task.handle
+    pool, job = executor._pool, future._task
     outcome: list[Any] = []
     barren = pool.client.barren
 

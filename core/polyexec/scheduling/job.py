@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+TYPE_CHECKING = False  # `typing` takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = [
     "ASSIGNED",
@@ -11,6 +13,7 @@ __all__ = [
     "FAILED",
     "LOST",
     "QUEUED",
+    "UNSPENT",
     "WITHDRAWN",
     "Job",
 ]
@@ -18,6 +21,7 @@ __all__ = [
 QUEUED: Final = 0
 ASSIGNED: Final = 1
 WITHDRAWN: Final = 2
+#: Or it was not submitted yet.
 ENDED: Final = 3
 
 #: Why a job may have to be run again: its worker was lost for no fault of its own, its worker died
@@ -27,7 +31,8 @@ CRASHED: Final = 1
 FAILED: Final = 2
 
 
-_UNSPENT: Final = (0, 0, 0)
+#: The retries that a new job has used up, by reason.
+UNSPENT: Final = (0, 0, 0)
 
 
 class Job:
@@ -61,8 +66,8 @@ class Job:
         self.timeout: float | None = None
         self.retries: int = 0
         #: How many of its retries were used up, by reason.
-        self.spent: tuple[int, int, int] = _UNSPENT
-        self.state: int = QUEUED
+        self.spent: tuple[int, int, int] = UNSPENT
+        self.state: int = ENDED
         #: Its place in the order of arrival.
         self.arrival: int = 0
         #: How many seconds it was expected to take when it was assigned.
@@ -71,7 +76,13 @@ class Job:
         self.place: Any = None
         self.number: int = 0
 
-    def repeat(self, reason: int) -> bool:
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        name: str = self.owner.name
+        return name
+
+    def spend_retry(self, reason: int) -> bool:
         """Return whether it, which has ended, may be run again, and count that.
 
         It may be submitted then. Each *reason* has a budget of its own, so that a job that kills
@@ -82,5 +93,4 @@ class Job:
             return False
         spent[reason] += 1
         self.spent = (spent[0], spent[1], spent[2])
-        self.state = QUEUED
         return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from polyexec.scheduling.job import QUEUED
@@ -20,27 +20,38 @@ __all__ = ["ReadyJobs"]
 class ReadyJobs:
     """A queue for each priority in use; adding and taking cost the same however many wait.
 
-    A withdrawn job stays where it is until it is met, and is passed over then.
+    A withdrawn job stays where it is until it is met, and is passed over then; but when there are
+    more of those than others, they go: each may refer to much.
     """
 
     def __init__(self) -> None:
         self._queues: dict[int, deque[Job]] = {}
         self._priorities: list[int] = []  # ascending
         self._count = 0
+        self._withdrawn = 0
         self._from: deque[Job] = deque()
-        self._arrivals = itertools.count()
+        self._arrivals = 0
 
     def __len__(self) -> int:
         return self._count
 
     def append(self, job: Job) -> None:
         """Add *job* behind those of its priority."""
-        queue = self._queues.get(job.priority)
-        if queue is None:
-            queue = self._open(job.priority)
-        job.arrival = next(self._arrivals)
-        queue.append(job)
-        self._count += 1
+        self.extend((job,))
+
+    def extend(self, jobs: Iterable[Job]) -> None:
+        """Add *jobs*, each behind those of its priority."""
+        arrived = first = self._arrivals
+        for job in jobs:
+            queue = self._queues.get(job.priority)
+            if queue is None:
+                queue = self._open(job.priority)
+            job.arrival = arrived
+            job.state = QUEUED
+            queue.append(job)
+            arrived += 1
+        self._arrivals = arrived
+        self._count += arrived - first
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Add *jobs*, which were taken, where they were in the order of arrival.
@@ -64,6 +75,16 @@ class ReadyJobs:
     def forget_one(self) -> None:
         """Take note that a job of the queue was withdrawn."""
         self._count -= 1
+        self._withdrawn += 1
+        if self._withdrawn > self._count:
+            self._drop_withdrawn()
+
+    def _drop_withdrawn(self) -> None:
+        self._withdrawn = 0
+        for queue in self._queues.values():
+            left = [job for job in queue if job.state == QUEUED]
+            queue.clear()
+            queue.extend(left)
 
     def first(self) -> Job | None:
         """Return the job that goes next, and leave it."""
@@ -75,28 +96,38 @@ class ReadyJobs:
                     self._from = queue
                     return job
                 queue.popleft()
+                self._withdrawn -= 1
             del self._queues[self._priorities.pop()]
         return None
 
     def take(self) -> None:
         """Remove the job that `first` returned."""
         self._from.popleft()
-        self._count -= 1
+        self._take_off(1)
 
     def take_run(self, most: int) -> list[Job]:
         """Remove and return the job that `first` returned, and up to *most* of its kind behind."""
         queue = self._from
         kind = queue[0].kind
         run: list[Job] = []
-        while len(run) < most and queue:
-            job = queue[0]
+        count = 0
+        for job in islice(queue, most):
             if job.kind != kind or job.timeout is not None:
                 break
-            queue.popleft()
+            count += 1
             if job.state == QUEUED:
                 run.append(job)
-        self._count -= len(run)
+        take = queue.popleft
+        for _ in range(count):
+            take()
+        self._withdrawn -= count - len(run)
+        self._take_off(len(run))
         return run
+
+    def _take_off(self, count: int) -> None:
+        self._count -= count
+        if self._withdrawn > self._count:
+            self._drop_withdrawn()
 
     def _open(self, priority: int) -> deque[Job]:
         bisect.insort(self._priorities, priority)

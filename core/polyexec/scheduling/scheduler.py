@@ -52,8 +52,9 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.ready: ReadyJobs = ReadyJobs()
-        #: Queue a job.
+        #: Queue a job, or several.
         self.submit: Callable[[Job], None] = self.ready.append
+        self.submit_all: Callable[[Iterable[Job]], None] = self.ready.extend
         self._windows: dict[Hashable, Window] = {}
         #: Workers that might take more, each once.
         self._open: deque[Window] = deque()
