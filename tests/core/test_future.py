@@ -6,6 +6,8 @@ import asyncio
 import concurrent.futures
 import logging
 import math
+import os
+import signal
 import sys
 import threading
 import time
@@ -17,7 +19,7 @@ import pytest
 import polyexec
 from core.fakes import PATIENCE, IoExecutor, ends, fake, uncollected
 from polyexec import Future
-from polyexec.future import Alarm
+from polyexec.future import Alarm, lockless
 from polyexec.scheduling import Job
 from polyexec.task import start_all, succeed_all
 from polyexec.waiting import acquire
@@ -129,6 +131,60 @@ def test_what_many_outcomes_drop_is_dropped_without_a_lock(executor: Any) -> Non
         tasks[place].args = (Argument(future),)
     succeed_all(tasks, [1, 2])
     assert seen == futures
+
+
+def test_who_holds_a_condition_sees_no_outcome_come(executor: Any) -> None:
+    tasks = _started(executor, 3)
+    held = tasks[1].future
+    with held._condition:
+        ending = threading.Thread(target=succeed_all, args=(tasks, [1, 2, 3]))
+        ending.start()
+        while not tasks[2].future.done():  # the others do not wait
+            time.sleep(0.001)
+        assert (held.done(), ending.is_alive()) == (False, True)
+    ending.join(PATIENCE)
+    assert [task.future.result() for task in tasks] == [1, 2, 3]
+
+
+def test_all_who_ask_for_a_lock_at_once_get_the_same() -> None:
+    for _ in range(200):
+        future: polyexec.Future[int] = polyexec.Future()
+        together = threading.Barrier(4)
+        locks: list[Any] = []
+
+        def ask(future: Any = future, together: Any = together, locks: Any = locks) -> None:
+            together.wait()
+            locks.append(future._lock)
+
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        assert all(lock is future._own_lock for lock in locks)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_does_without_what_guards_the_parents_futures() -> None:
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lockless:
+            held.set()
+            over.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends it, if it waits
+        signal.alarm(int(PATIENCE))
+        polyexec.Future[int]().set_result(1)
+        os._exit(0)
+    over.set()
+    holder.join()
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_a_result_is_returned(executor: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from polyexec.scheduling import Job
+from polyexec.scheduling import Job, Scheduler
+from polyexec.scheduling.job import WITHDRAWN
 from polyexec.scheduling.ready import ReadyJobs
 
 
@@ -15,6 +16,12 @@ def taken(ready: ReadyJobs, count: int) -> list[Job]:
         ready.take()
         jobs.append(job)
     return jobs
+
+
+def withdraw(ready: ReadyJobs, job: Job) -> None:
+    """Withdraw a job that waits."""
+    job.state = WITHDRAWN
+    ready.forget_one()
 
 
 def test_what_is_put_back_later_does_not_go_before_what_came_earlier() -> None:
@@ -52,3 +59,56 @@ def test_whatever_is_put_back_the_order_is_that_of_arrival() -> None:
     order = [(-job.priority, job.owner) for job in taken(ready, arrived)]
     assert order == sorted(order)
     assert len(order) == arrived
+
+
+def test_what_was_withdrawn_is_kept_by_nothing() -> None:
+    ready = ReadyJobs()
+    jobs = [Job(1, None, number) for number in range(6)]
+    ready.extend(jobs)
+    for job in jobs[:3]:
+        withdraw(ready, job)
+    assert sum(map(len, ready._queues.values())) == 6  # fewer than half of them, so far
+    withdraw(ready, jobs[3])
+    assert sum(map(len, ready._queues.values())) == 2
+    assert taken(ready, 9) == jobs[4:]
+
+
+def test_what_was_withdrawn_is_kept_by_nothing_once_the_others_have_gone() -> None:
+    ready = ReadyJobs()
+    jobs = [Job(1, None, number) for number in range(5)]
+    ready.extend(jobs)
+    for job in jobs[3:]:
+        withdraw(ready, job)
+    assert taken(ready, 1) == jobs[:1]
+    assert ready.first() is jobs[1]
+    assert ready.take_run(2) == jobs[1:3]
+    assert (len(ready), sum(map(len, ready._queues.values()))) == (0, 0)
+
+
+def test_a_job_can_not_be_withdrawn_before_it_is_there() -> None:
+    scheduler = Scheduler()
+    job = Job(1, None, None)
+    assert not scheduler.withdraw(job)
+    scheduler.submit(job)
+    assert (len(scheduler.ready), scheduler.withdraw(job), len(scheduler.ready)) == (1, True, 0)
+
+
+def test_of_jobs_that_were_withdrawn_among_others_none_is_taken() -> None:
+    chance = random.Random(5)
+    ready = ReadyJobs()
+    waiting: list[Job] = []
+    for number in range(4000):
+        what = chance.randrange(4)
+        if what < 2:
+            job = Job(chance.randrange(2), None, number)
+            ready.append(job)
+            waiting.append(job)
+        elif what == 2 and waiting:
+            withdraw(ready, waiting.pop(chance.randrange(len(waiting))))
+        elif ready.first() is not None:
+            run = ready.take_run(chance.randrange(1, 4))
+            assert run == waiting[: len(run)]
+            del waiting[: len(run)]
+        kept = sum(map(len, ready._queues.values()))
+        assert len(ready) == len(waiting) >= kept // 2
+    assert taken(ready, 4000) == waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,8 @@ import polyexec
 import tasks
 from core.fakes import PATIENCE, uncollected
 from polyexec.serialization.payloads import dumps
+from polyexec.testing._gate import Gate
+from polyexec.testing.tasks import pass_gate
 from process.conftest import METHODS
 from process.programs import LOCAL
 
@@ -93,6 +96,28 @@ def test_an_error_keeps_no_item_where_it_was_raised(context: Context, chunksize:
         assert executor.submit(_seen_alive).result() == [False] * 6
 
 
+@pytest.mark.parametrize("method", [*METHODS, "zmq"])
+def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(method: str) -> None:
+    gate = Gate(PATIENCE)
+
+    def leave() -> weakref.ref[Any]:
+        executor = polyexec.get_context(method).Executor(1)
+        first = executor.submit(pass_gate, gate.address)
+        others = [executor.submit(int, number) for number in range(3)]
+        gate.await_arrivals(1)
+        assert [other.cancel() for other in others] == [True] * 3
+        gate.open()
+        first.result(PATIENCE)
+        return weakref.ref(executor)
+
+    dropped = leave()
+    deadline = time.monotonic() + PATIENCE
+    while dropped() is not None:  # the reactor may be about to let go of the last task
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gate.close()
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_what_a_process_takes_by_value_is_kept_by_nothing(context: Context) -> None:
     def start() -> weakref.ref[Any]:
@@ -135,8 +160,11 @@ WITHOUT = """
 import functools
 import gc
 import threading
+import time
 import weakref
 from polyexec.serialization.payloads import dumps
+from polyexec.testing._gate import Gate
+from polyexec.testing.tasks import pass_gate
 
 lock = threading.Lock()
 
