@@ -161,7 +161,7 @@ class Link:
         entries: list[bytes] = []
         calls: list[bytes] = []
         taught = OWN_FUNCTION
-        last, entry = None, b""
+        length, number, entry = -1, -1, b""  # of the last
         for job in jobs:
             function, call, needs = job.payload
             which = job.kind
@@ -177,9 +177,9 @@ class Link:
                 call = call.send(self._rights)
                 which |= PARCEL
                 self._has_parcels = True
-            if last != (len(call), which):
-                last = (len(call), which)
-                entry = pack(*last)
+            if which != number or len(call) != length:
+                length, number = len(call), which
+                entry = pack(length, number)
             entries.append(entry)
             if call:
                 calls.append(call)

@@ -96,33 +96,40 @@ class Nursery:
 
     def serve(self) -> None:
         """Bear workers until the parent is gone, or closes the socket."""
+        gc.freeze()
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        try:
+            # The first worker need not wait for what follows.
+            if not poll.poll(0) or self._obey():
+                self._watch(poll)
+        except (BrokenPipeError, ConnectionResetError, EOFError):
+            return  # the parent is gone
+        finally:
+            self._end()
+
+    def _watch(self, poll: select.poll) -> None:
+        """Obey, hear of deaths, and return when the parent is gone."""
         reading, writing = os.pipe()
         for fd in (reading, writing):
             os.set_blocking(fd, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
         poll.register(reading, select.POLLIN)
         parent = watch_process(self._parent)
         if parent is not None:
             poll.register(parent, select.POLLIN)
-        gc.freeze()
-        try:
-            while os.getppid() == self._parent:
-                for fd, _ in poll.poll(None if parent is not None else _GLANCE * 1000):
-                    if fd == parent:
-                        return
-                    if fd == reading:
-                        with contextlib.suppress(BlockingIOError):
-                            os.read(reading, 4096)
-                        self._reap()
-                    elif not self._obey():
-                        return
-        except (BrokenPipeError, ConnectionResetError, EOFError):
-            return  # the parent is gone
-        finally:
-            self._end()
+        self._reap()  # what has died before
+        while os.getppid() == self._parent:
+            for fd, _ in poll.poll(None if parent is not None else _GLANCE * 1000):
+                if fd == parent:
+                    return
+                if fd == reading:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(reading, 4096)
+                    self._reap()
+                elif not self._obey():
+                    return
 
     def _obey(self) -> bool:
         received = receive(self._sock)
