@@ -92,18 +92,31 @@ def test_a_fresh_worker_imports_nothing_that_takes_long(method: str) -> None:
     assert not heavy & imported
 
 
-def test_a_forked_worker_finds_an_inherited_function_without_cloudpickle() -> None:
+def test_a_function_that_was_inherited_needs_no_cloudpickle() -> None:
     code = """
+        import functools
         import sys
         import polyexec
 
-        def is_loaded(name):
-            return name in sys.modules
+        ADDED = 1
+
+        def add(number):
+            return number + ADDED, "cloudpickle" in sys.modules
+
+        def work(number):
+            return add(number)
 
         with polyexec.get_context("fork").Executor(1) as executor:
-            print(executor.submit(is_loaded, "cloudpickle").result(), is_loaded("cloudpickle"))
+            print(executor.submit(work, 1).result(), *executor.map(work, [2, 3]))
+            print(executor.submit(functools.partial(work, 4)).result(), *map(work, [4]))
+            ADDED = 10
+            print(executor.submit(work, 1).result(), *executor.map(work, [2]))
     """
-    assert python(code).stdout == "False True\n"
+    assert python(code).stdout.splitlines() == [
+        "(2, False) (3, False) (4, False)",
+        "(5, False) (5, False)",
+        "(11, True) (12, True)",
+    ]
 
 
 def test_the_first_spawned_worker_is_no_other_than_those_after_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyexec.serialization import homes, views
+from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.standins import StandIn
 
 TYPE_CHECKING = False  # `typing` takes long to import
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["as_inherited", "deliver", "inherited_function"]
+__all__ = ["as_inherited", "deliver", "inherited_function", "inherited_main"]
 
 
 def deliver(
@@ -67,3 +68,11 @@ def inherited_function(
 
         as_born(classes)
     return homes.born[module][name]
+
+
+def inherited_main(place: int, name: str, names: tuple[str, ...]) -> Any:
+    """Do as `inherited_function`, for a module of that *place* in MAINS.
+
+    So it is not named, which tells a pickle that holds nothing else of the main module's.
+    """
+    return inherited_function(MAINS[place], name, names, ())

@@ -1,19 +1,27 @@
-"""What a forked process has of its own, as it is here, and so need not be sent there."""
+"""What a forked process has of its own, as it is here, and so need not be sent there.
+
+That is known without cloudpickle, which takes longer to import than a worker to start.
+"""
 
 from __future__ import annotations
 
+import copyreg
+import dis
 import functools
 import inspect
+import io
+import pickle
 import types
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from cloudpickle import cloudpickle as machinery
-
+from polyexec._current import here
+from polyexec.serialization.deliveries import inherited_main
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import CACHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from polyexec.serialization.destinations import Inheritance
     from polyexec.serialization.uses import Uses
@@ -22,6 +30,8 @@ __all__ = [
     "NOTES",
     "Comparison",
     "attributes_of",
+    "dumps_inherited",
+    "findings",
     "functions_of",
     "is_as",
     "names_in",
@@ -29,6 +39,14 @@ __all__ = [
 ]
 
 _MISSING: Final = object()
+#: What looks a global up, but in the bodies of classes, which look there after their own.
+_LOOKUPS: Final = frozenset(
+    code
+    for name, code in dis.opmap.items()
+    if name in {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+)
+#: What code looks up; it takes long to see.
+_names: weakref.WeakKeyDictionary[types.CodeType, tuple[str, ...]] = weakref.WeakKeyDictionary()
 #: What Python keeps in a class once somebody asked for it.
 NOTES: Final = frozenset({"__slotnames__", "__annotations_cache__", "__annotate_func__"})
 
@@ -55,20 +73,26 @@ def related_to(kind: Any) -> list[Any]:
     return [one for one in found if isinstance(one, type) and one.__module__ in MAINS]
 
 
-def names_in(code: types.CodeType) -> dict[str, None]:
+def names_in(code: types.CodeType) -> tuple[str, ...]:
     """Return the globals that *code* looks up, those of the bodies of classes in it included."""
-    names = dict.fromkeys(machinery._extract_code_globals(code))
-    for body in _bodies(code):
-        names.update(dict.fromkeys(body.co_names))
+    names = _names.get(code)
+    if names is None:
+        found: dict[str, None] = {}
+        for part in _parts_of(code):
+            if part.co_flags & inspect.CO_OPTIMIZED:
+                looked_up = (each for each in dis.get_instructions(part) if each.opcode in _LOOKUPS)
+                found.update((each.argval, None) for each in looked_up)
+            else:
+                found.update(dict.fromkeys(part.co_names))
+        names = _names[code] = tuple(found)
     return names
 
 
-def _bodies(code: types.CodeType) -> Iterator[types.CodeType]:
+def _parts_of(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            if not constant.co_flags & inspect.CO_OPTIMIZED:
-                yield constant
-            yield from _bodies(constant)
+            yield from _parts_of(constant)
 
 
 def functions_of(value: Any) -> Iterator[types.FunctionType]:
@@ -169,3 +193,59 @@ class _Unchanged:
     def hold(self) -> bool:
         """Return whether it still is."""
         return is_as(self._kind, self._snapshot)
+
+
+def findings(
+    inheritance: Inheritance, func: types.FunctionType
+) -> tuple[tuple[str, ...], list[Any]] | None:
+    """Return the globals and the classes that *func* finds where it was inherited.
+
+    None if it must be sent.
+    """
+    if not inheritance.has(func.__qualname__, func):
+        return None
+    same = Comparison(inheritance, here.collection.uses)
+    is_same = all(map(same.finds_the_same, functions_of(func)))
+    return (tuple(same.names), same.classes) if is_same else None
+
+
+class _OtherError(Exception):
+    """Raised where something else of the main module is met."""
+
+
+class _Pickler(pickle.Pickler):
+    """Names functions that were inherited, and use no class of the main module."""
+
+    def __init__(self, inheritance: Inheritance, file: io.BytesIO, **options: Any) -> None:
+        super().__init__(file, 5, **options)
+        self._inheritance = inheritance
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how *obj* is pickled, or NotImplemented for the usual way."""
+        if type(obj) is not types.FunctionType or obj.__module__ not in MAINS:
+            return NotImplemented
+        found = findings(self._inheritance, obj)
+        if found is None or found[1]:
+            raise _OtherError
+        return inherited_main, (MAINS.index(obj.__module__), obj.__qualname__, found[0])
+
+
+def dumps_inherited(
+    obj: Any,
+    inheritance: Inheritance,
+    keep: Callable[[pickle.PickleBuffer], Any] | None,
+    reducers: Mapping[type, Callable[[Any], Any]] | None,
+) -> bytes | None:
+    """Return *obj* as bytes, None if there is something of the main module in it that must be sent.
+
+    *keep* takes buffers, *reducers* go by type.
+    """
+    file = io.BytesIO()
+    pickler = _Pickler(inheritance, file, buffer_callback=keep)
+    if reducers:
+        pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
+    try:
+        pickler.dump(obj)
+    except _OtherError:
+        return None
+    return file.getvalue()

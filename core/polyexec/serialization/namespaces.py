@@ -50,7 +50,7 @@ from polyexec.serialization.deliveries import inherited_function
 from polyexec.serialization.destinations import MAINS
 from polyexec.serialization.functions import CACHED
 from polyexec.serialization.homes import home_of
-from polyexec.serialization.inherited import Comparison, functions_of, names_in
+from polyexec.serialization.inherited import findings, names_in
 from polyexec.serialization.standins import StandIn
 from polyexec.serialization.tracker import identity_of
 from polyexec.serialization.typenames import REDUCERS
@@ -279,9 +279,11 @@ class ByValuePickler(_Pickler):
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         module = func.__module__
         inheritance = _inheritance() if module in MAINS else None
-        found = None if inheritance is None else _findings_if_inherited(inheritance, func)
+        found = None if inheritance is None else findings(inheritance, func)
         if found is not None:
-            return inherited_function, (module, func.__qualname__, *found)
+            global_names, classes = found
+            numbers = tuple(map(identity_of, classes))
+            return inherited_function, (module, func.__qualname__, global_names, numbers)
         names = names_in(func.__code__)
         uses = here.collection.uses
         if uses is not None:
@@ -387,20 +389,6 @@ class _ReferringPickler(ByValuePickler):
 
     def _like(self, file: io.BytesIO) -> ByValuePickler:
         return ByValuePickler(file, 5, self._reducers)
-
-
-def _findings_if_inherited(
-    inheritance: Inheritance, func: types.FunctionType
-) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Return the globals and the numbers of the classes that *func* finds where it was inherited.
-
-    None if it must be sent.
-    """
-    if not inheritance.has(func.__qualname__, func):
-        return None
-    same = Comparison(inheritance, here.collection.uses)
-    is_same = all(map(same.finds_the_same, functions_of(func)))
-    return (tuple(same.names), tuple(map(identity_of, same.classes))) if is_same else None
 
 
 def _inheritance() -> Inheritance | None:

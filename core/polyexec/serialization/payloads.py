@@ -99,8 +99,11 @@ def _dumps(
             if destination is not None:
                 way = (keep, destination.reducers(all_of_them=True), refer)
             return _by_value(obj, buffers, way, error)
-        if _names_main(data) or _by_value_modules():
+        if _by_value_modules():
             return _by_value(obj, buffers, way, None)
+        if _names_main(data):
+            found = _as_inherited(obj, buffers, way)
+            return _by_value(obj, buffers, way, None) if found is None else found
         return data
     finally:
         here.reduced = outer
@@ -202,6 +205,19 @@ class _ReferringPickler(pickle.Pickler):
 def loads(data: bytes | memoryview, buffers: Iterable[Any] = ()) -> Any:
     """Return the object that `dumps` made *data* and *buffers* from."""
     return pickle.loads(data, buffers=buffers)
+
+
+def _as_inherited(obj: Any, buffers: list[pickle.PickleBuffer], way: _Way) -> bytes | None:
+    """Return *obj* as bytes if what it holds of the main module was inherited where it goes."""
+    keep, reducers, refer = way
+    inheritance = None if here.destination is None else here.destination.inheritance
+    if inheritance is None or refer is not None:
+        return None
+    from polyexec.serialization.inherited import dumps_inherited
+
+    buffers.clear()
+    data = dumps_inherited(obj, inheritance, keep, reducers)
+    return None if data is None or _names_main(data) else data
 
 
 def _by_value(
