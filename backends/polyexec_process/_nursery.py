@@ -91,6 +91,8 @@ class Nursery:
         self._command = command
         self._initializer = initializer
         self._numbers: dict[int, int] = {}
+        #: What this waits with, and no worker is to have.
+        self._watching: list[int] = []
         #: Whether this is as good as an interpreter that has just been started.
         self._is_fresh = True
 
@@ -116,9 +118,11 @@ class Nursery:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         poll.register(reading, select.POLLIN)
+        self._watching += reading, writing
         parent = watch_process(self._parent)
         if parent is not None:
             poll.register(parent, select.POLLIN)
+            self._watching.append(parent)
         self._reap()  # what has died before
         while os.getppid() == self._parent:
             for fd, _ in poll.poll(None if parent is not None else _GLANCE * 1000):
@@ -171,6 +175,8 @@ class Nursery:
         try:
             signal.set_wakeup_fd(-1)
             self._sock.close()
+            for fd in self._watching:
+                os.close(fd)
             if self._command:
                 del sys.argv[1:]  # they are not the program's
             code = be_worker(fds, self._initializer)

@@ -222,8 +222,8 @@ def test_forked_workers_have_no_descriptors_but_their_own() -> None:
             print(count(), *(executor.submit(count).result() for _ in range(2)))
     """
     program, first, second = map(int, python(code).stdout.split())
-    # Pipes for jobs and answers, the page, the dump, two sockets; what the nursery waits with.
-    assert first - program <= 6 + 3
+    # Pipes for jobs and answers, the page, the dump, two sockets.
+    assert first - program <= 6
     assert first == second
 
 
