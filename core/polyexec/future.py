@@ -3,11 +3,16 @@
 Most of what a tiny task costs in the standard library is its future's Condition and two lists.
 Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
 the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
-until then a future is one object. Its lock is made by the first who needs it, to wait for one; many
-futures that have none change their state together, under `lockless`. The Condition wraps that same
-lock, so holding `_condition` excludes every change of state, and notifying it wakes everyone in
-`result()`, though those wait by a lock of their own: Ctrl-C may strike as a Condition lets go of
-its.
+until then a future is one object. Its lock is made by the first who needs it, to wait for one. The
+Condition wraps that same lock, so holding `_condition` excludes every change of state, and
+notifying it wakes everyone in `result()`, though those wait by a lock of their own: Ctrl-C may
+strike as a Condition lets go of its.
+
+A future that has no lock may change its state without one, in lines that call nothing: where
+threads share the interpreter's lock, that passes on only at calls and at loops' ends, so that
+nobody makes the future a lock in between. Where there is no such lock each future has its own from
+the start. One lock for all would be held while a finalizer or a signal's handler runs, which may
+wait for whatever needs it.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import os
+import sys
 import threading
 import time
 import weakref
@@ -46,14 +51,14 @@ if TYPE_CHECKING:
 
     from polyexec.task import Task
 
-__all__ = ["Alarm", "Future", "Settling", "Waiter", "lockless"]
+__all__ = ["Alarm", "Future", "Settling", "Waiter"]
 
 T = TypeVar("T")
 
 #: The class, for the function that makes one costs more than it does.
 _RLock: Any = type(threading.RLock())
-#: Guards all futures that have no lock: held for a few stores, never while users' code runs.
-lockless: Any = _RLock()
+#: Whether threads take turns, by the lock of the interpreter.
+_TAKE_TURNS: bool = not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
 _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _logger = logging.getLogger("concurrent.futures")
@@ -162,7 +167,7 @@ class Future(concurrent.futures.Future[T]):
         self.submitted_at: float | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
-        self._own_lock: Any = None
+        self._own_lock: Any = None if _TAKE_TURNS else _RLock()
         self._state: str = PENDING
         self._result: Any = None
         self._exception: BaseException | None = None
@@ -176,14 +181,10 @@ class Future(concurrent.futures.Future[T]):
     @property
     def _lock(self) -> Any:
         """Make the lock, on first use; from then on it alone guards this future."""
-        lock = self._own_lock
-        if lock is None:
+        if self._own_lock is None:
             made = _RLock()
-            with lockless:
-                if self._own_lock is None:
-                    self._own_lock = made
-            lock = self._own_lock
-        return lock
+            self._own_lock = self._own_lock or made  # as above: another thread may have made it
+        return self._own_lock
 
     if TYPE_CHECKING:
         _condition: threading.Condition
@@ -423,7 +424,7 @@ class Future(concurrent.futures.Future[T]):
 
     def _abandon(self, error: BaseException) -> None:
         """End with *error* in a forked child, without telling those who belong to the parent."""
-        self._own_lock = None
+        self._own_lock = _RLock()
         self._task, self._waited, self._waiters, self._done_callbacks = None, None, (), ()
         self._exception, self._state, self._load = error, FINISHED, None
 
@@ -487,8 +488,3 @@ class Future(concurrent.futures.Future[T]):
             if main and isinstance(error, KeyboardInterrupt):
                 raise
             _logger.critical("exception calling callback for %r", self, exc_info=True)
-
-
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may hold it.
-    os.register_at_fork(after_in_child=lockless._at_fork_reinit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyexec._current import here
 from polyexec._names import name_of
-from polyexec.future import Future, lockless
+from polyexec.future import Future
 from polyexec.scheduling.job import ENDED, FAILED, LOST, UNSPENT, Job
 
 if TYPE_CHECKING:
@@ -229,16 +229,15 @@ def start_all(tasks: list[Task], worker: str) -> None:
         return
     now = time.time()
     others: list[Task] = []
-    with lockless:
-        for task in tasks:
-            future = task.future
-            if future._own_lock is None and future._state == "PENDING":
-                future._state = "RUNNING"
-                future.started_at = now
-                future.worker = worker
-                future.attempts += 1
-            else:
-                others.append(task)
+    for task in tasks:
+        future = task.future
+        if future._own_lock is None and future._state == "PENDING":  # see `future`: no calls here
+            future._state = "RUNNING"
+            future.started_at = now
+            future.worker = worker
+            future.attempts += 1
+        else:
+            others.append(task)
     for task in others:
         task.start(worker)
 
@@ -254,17 +253,16 @@ def succeed_all(tasks: list[Task], results: list[Any]) -> None:
     leave = ledger.unfinished.discard
     # Whoever waits is woken when the others are done: he would only be in the way, and wait again.
     others: list[tuple[Task, Any]] = []
-    with lockless:
-        for task, result in zip(tasks, results, strict=True):
-            future = task.future
-            if future._own_lock is None and future._state == "RUNNING":  # so nobody waits
-                future._result = result
-                future.finished_at = now
-                future._state = "FINISHED"
-                future._task = None
-                leave(task)
-            else:
-                others.append((task, result))
+    for task, result in zip(tasks, results, strict=True):
+        future = task.future
+        if future._own_lock is None and future._state == "RUNNING":  # so nobody waits; no calls
+            future._result = result
+            future.finished_at = now
+            future._task = None
+            future._state = "FINISHED"
+            leave(task)
+        else:
+            others.append((task, result))
     for task in tasks:  # users' code, as it may be the end of the arguments
         task.fn, task.args, task.kwargs, task.payload = _nothing, (), NO_KEYWORDS, None
     for task, result in others:

@@ -6,8 +6,6 @@ import asyncio
 import concurrent.futures
 import logging
 import math
-import os
-import signal
 import sys
 import threading
 import time
@@ -19,7 +17,7 @@ import pytest
 import polyexec
 from core.fakes import PATIENCE, IoExecutor, ends, fake, uncollected
 from polyexec import Future
-from polyexec.future import Alarm, lockless
+from polyexec.future import Alarm
 from polyexec.scheduling import Job
 from polyexec.task import start_all, succeed_all
 from polyexec.waiting import acquire
@@ -146,6 +144,34 @@ def test_who_holds_a_condition_sees_no_outcome_come(executor: Any) -> None:
     assert [task.future.result() for task in tasks] == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("switching")
+def test_nobody_misses_an_outcome_that_comes_with_many(executor: Any) -> None:
+    for _ in range(100):
+        tasks = [executor.submit(int)._task for _ in range(32)]
+        futures = [task.future for task in tasks]
+        told: list[Any] = []
+        results: list[Any] = []
+
+        def watch(futures: Any = futures, told: Any = told) -> None:
+            for future in reversed(futures):
+                future.add_done_callback(told.append)
+
+        def wait(futures: Any = futures, results: Any = results) -> None:
+            done, _ = concurrent.futures.wait(futures[::2], PATIENCE)
+            results += [len(done), [future.result(PATIENCE) for future in futures]]
+
+        watching = [threading.Thread(target=each) for each in (watch, wait)]
+        for thread in watching:
+            thread.start()
+        start_all(tasks, "worker")
+        succeed_all(tasks, list(range(32)))
+        for thread in watching:
+            thread.join(PATIENCE)
+        assert results == [16, list(range(32))]
+        assert sorted(map(futures.index, told)) == list(range(32))
+
+
+@pytest.mark.usefixtures("switching")
 def test_all_who_ask_for_a_lock_at_once_get_the_same() -> None:
     for _ in range(200):
         future: polyexec.Future[int] = polyexec.Future()
@@ -162,29 +188,6 @@ def test_all_who_ask_for_a_lock_at_once_get_the_same() -> None:
         for thread in asking:
             thread.join()
         assert all(lock is future._own_lock for lock in locks)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_child_does_without_what_guards_the_parents_futures() -> None:
-    held, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with lockless:
-            held.set()
-            over.wait()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
-    pid = os.fork()
-    if not pid:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends it, if it waits
-        signal.alarm(int(PATIENCE))
-        polyexec.Future[int]().set_result(1)
-        os._exit(0)
-    over.set()
-    holder.join()
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_a_result_is_returned(executor: Any) -> None:
