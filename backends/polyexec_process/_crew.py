@@ -71,7 +71,7 @@ class Crew:
 
     def make_job(self, task: Task) -> None:
         """Give *task* what the pool is to have of it."""
-        fn, args, kwargs = task.fn, task.args, task.kwargs
+        fn, args, kwargs = task.fn, task.args, task.kwargs or {}
         recent = self._recent.get(id(fn))
         if (
             recent is None

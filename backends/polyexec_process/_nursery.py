@@ -264,7 +264,8 @@ def be_nursery(
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for signum in (signal.SIGTERM, signal.SIGCHLD):  # nor does anybody else wait for our children
+        signal.signal(signum, signal.SIG_DFL)
     # What the forking thread blocks, SIGCHLD perhaps, we must hear of.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # No descriptor that comes along later may take the place of a closed standard stream, here or

@@ -55,6 +55,12 @@ class Overseer:
         #: Jobs to stop that nobody waits for.
         self.unawaited: set[Job] = set()
 
+    def note_death(self, job: Job) -> None:
+        """Take note that a worker died while it ran *job*."""
+        if self.kills.pop(job, None) is False:
+            self.note_killed(job)
+        self.unawaited.discard(job)
+
     def note_killed(self, job: Job) -> bool:
         """Take note that *job* was stopped; return whether somebody waits to hear it."""
         if job in self.unawaited:

@@ -155,9 +155,12 @@ class LocalPool:
 
     def _take_in(self) -> None:
         """Have the scheduler hear of the jobs that were submitted."""
-        take, count = self._incoming.popleft, len(self._incoming)
-        self.scheduler.submit_all([take() for _ in range(count)])
-        self._taken += count
+        ready = self.scheduler.ready
+        before = len(ready)
+        try:
+            self.scheduler.submit_all(self._incoming)
+        finally:
+            self._taken += len(ready) - before
 
     def note_ended(self, count: int) -> None:
         """Take note that so many jobs have ended, or were taken back; called with the lock held."""

@@ -273,8 +273,8 @@ class Staff:
         if not expected:
             pool.records.after(link.number, partial(pool.client.worker_lost, lost, running))
         with pool.lock:
-            if running is not None and pool.overseer.kills.pop(running, None) is False:
-                pool.overseer.note_killed(running)
+            if running is not None:
+                pool.overseer.note_death(running)
             link.dead, link.exitcode = True, exitcode
             pool.lock.notify_all()
             failure = failure or self.replace()

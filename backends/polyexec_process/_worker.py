@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import mmap
 import os
 import pickle
 import select
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_MADV_WIPEONFORK = 18
 _MOST_MICROSECONDS = (1 << 32) - 1
 _NO_ARGUMENTS = memoryview(b"")
 #: Types whose objects no pickler has questions about.
@@ -104,15 +106,14 @@ class Worker:
         self._holdings = Holdings(ends.rights)
         self._running = False
         self._pid = os.getpid()
-        #: Whether this is a child of the worker's, which a task forked.
-        self._is_child = False
+        #: What is true at 0, but in a child that a task forked.
+        self._is_worker: Any = _own_memory()
         #: Where results go.
         self._parent = Destination(is_origin=True)
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
         signal.signal(signal.SIGINT, self._interrupt)
-        os.register_at_fork(after_in_child=self._note_fork)
         try:
             while True:
                 kind, count, body = self._read()
@@ -128,9 +129,6 @@ class Worker:
                 del body
         except _Gone:
             return
-
-    def _note_fork(self) -> None:
-        self._is_child = True  # to ask for the pid each time would be a call of the system
 
     def _interrupt(self, *_: object) -> None:
         """Pass Ctrl-C on to the task; between tasks it is nobody's."""
@@ -264,12 +262,12 @@ class Worker:
                     result = self._functions[which](*call[0], **call[1])
                 else:
                     result = call[0](*call[1], **call[2])
-            if self._is_child:
+            if not self._is_worker[0]:
                 os._exit(1)  # a child that the task forked, and that left the task
             return (NONE, b"") if result is None else self._outcome(result)
         except BaseException as error:  # noqa: BLE001 - the border to the user's task
             self._running = here.reading = False
-            if self._is_child:
+            if not self._is_worker[0]:
                 os._exit(1)
             return status, self._dumps_exception(error)
         finally:
@@ -296,6 +294,32 @@ class Worker:
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
+
+
+class _SamePid:
+    """Tells at any index whether this is the process that it was made in."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __getitem__(self, _: int) -> bool:
+        return os.getpid() == self._pid
+
+
+def _own_memory() -> Any:
+    """Return what is true at 0 in this process, and in none that is forked from it, however.
+
+    To look there takes less time than to ask for the pid, which is a call of the system.
+    """
+    if sys.platform != "linux":
+        return _SamePid()
+    memory = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory.madvise(_MADV_WIPEONFORK)
+    except OSError:  # an old kernel, or what passes for one
+        return _SamePid()
+    memory[0] = 1
+    return memory
 
 
 def _flush() -> None:

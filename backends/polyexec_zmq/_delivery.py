@@ -45,6 +45,10 @@ class Delivery:
         if self.in_order.is_current:
             self._of_handlers.add(job)
 
+    def forget(self, job: Job) -> None:
+        """Take note that a job has ended of which nothing will be told here."""
+        self._of_handlers.discard(job)
+
     def begun(self, node: int, worker: int, jobs: list[Job]) -> None:
         """Tell of jobs that had begun, as their answers show."""
         self._crew.started(jobs, self._names.get((node, worker), ""))
@@ -85,12 +89,14 @@ class Delivery:
     def lost(self, node: int, how: dict[str, Any], jobs: Iterable[Job]) -> None:
         """Tell of jobs that are lost with their node."""
         for job in jobs:
+            self.forget(job)
             self.in_order.call(partial(self._crew.lost, job, _lost(how["why"], how["host"])))
         self._incoming.lose(node, how["why"])
 
     def stopped(self, jobs: Iterable[Job]) -> None:
         """Tell of jobs that nobody has any more."""
         for job in jobs:
+            self.forget(job)
             self.in_order.call(partial(self._crew.stopped, job))
 
     def record(self, node: int, frames: list[Any]) -> None:

@@ -63,7 +63,8 @@ class RemotePool:
         self._withdrawing: set[int] = set()
         #: Those of them that nobody waits to hear of.
         self._unattended: set[int] = set()
-        self._killing: set[int] = set()
+        #: Those that somebody waits to have killed, and which of them were.
+        self._killing: dict[int, Job] = {}
         self._stopped: set[Job] = set()
         self._under_way: set[Job] = set()
         self._closing: int | None = None
@@ -93,8 +94,7 @@ class RemotePool:
                 self._delivery.submitted(job)
                 self._ready.append(job)
         finally:
-            for each in stopped:
-                self._crew.stopped(each)
+            self._tell_stopped(stopped)
         self._hub.line.wake()
 
     def want_worker(self) -> None:
@@ -140,6 +140,7 @@ class RemotePool:
         if job.state == QUEUED and job.place is None:
             job.state = WITHDRAWN
             self._ready.forget_one()
+            self._delivery.forget(job)
         return job.state == WITHDRAWN
 
     def withdraw_all(self) -> None:
@@ -196,11 +197,11 @@ class RemotePool:
             self._send(wire.KILL, wire.pack_numbers([number]))
             if is_midst:
                 return False  # its end is told as that of any other
-            self._killing.add(number)
+            self._killing[number] = job
             try:
                 self.lock.wait_for(lambda: number not in self._jobs or self.closed)
             finally:
-                self._killing.discard(number)
+                self._killing.pop(number, None)
                 killed = job in self._stopped
                 self._stopped.discard(job)
             return killed
@@ -225,13 +226,16 @@ class RemotePool:
                     self._send(wire.CLOSE, wire.COUNT.pack(signum))
             ends = signum or self._number is None
             waiting = self._take_waiting() if ends and not is_midst else []
-        for job in waiting:
+        self._tell_stopped(waiting)
+
+    def _tell_stopped(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._delivery.forget(job)
             self._crew.stopped(job)
 
     def _take_in(self) -> None:
         """Take on the jobs of who only left word; called with the lock held."""
-        while self._incoming:
-            self._ready.append(self._incoming.popleft())
+        self._ready.take_in(self._incoming)
 
     def _take_waiting(self) -> list[Job]:
         """Take away, as ended, all that has not left; called with the lock held."""
@@ -301,8 +305,7 @@ class RemotePool:
         with self.lock:
             self._take_in()
             stopped = self._take_waiting() if self._closing else []
-        for job in stopped:
-            self._crew.stopped(job)
+        self._tell_stopped(stopped)
         if not self._hub.line.up:
             return wait
         send, executor = self._hub.line.send, self._number or 0
@@ -380,9 +383,13 @@ class RemotePool:
         self._withdrawing.intersection_update(self._jobs)
         stopped = [job for job, status, *_ in answered if status == wire.STOPPED]
         if self._killing:
-            self._stopped.update(stopped)
-            self._killing.intersection_update(self._jobs)
+            self._stopped.update(set(stopped).intersection(self._killing.values()))
+            self._forget_killed()
         self.lock.notify_all()
+
+    def _forget_killed(self) -> None:
+        for number in [number for number in self._killing if number not in self._jobs]:
+            del self._killing[number]
 
     def _note_started(self, frames: list[Any]) -> None:
         worker, numbers = bytes(frames[1]).decode(), wire.unpack_numbers(frames[2])
@@ -419,11 +426,12 @@ class RemotePool:
                 sent = self._forget(number)
                 if sent is not None:
                     sent.job.state = WITHDRAWN
+                    self._delivery.forget(sent.job)
                     if number in self._unattended:
                         stopped.append(sent.job)
             self._withdrawing.difference_update(taken, kept)
             self._unattended.intersection_update(self._withdrawing)
-            self._killing.intersection_update(self._jobs)
+            self._forget_killed()
             self.lock.notify_all()
         for job in stopped:
             self._crew.stopped(job)
@@ -435,7 +443,7 @@ class RemotePool:
             self._acknowledgements.forget(node)
             self._delivery.in_order.forget(node)
             self._withdrawing.intersection_update(self._jobs)
-            self._killing.intersection_update(self._jobs)
+            self._forget_killed()
             self.lock.notify_all()
         unbegun = [sent.job for sent in lost if not sent.begun]
         if unbegun:
@@ -464,6 +472,7 @@ class RemotePool:
             self.closed = True
             left = [sent.job for number in list(self._jobs) if (sent := self._forget(number))]
             left += self._take_waiting()
+            self._under_way.clear()
             self.lock.notify_all()
         self._delivery.stopped(left)
         self._hub.remove(self._number or 0)
@@ -477,6 +486,7 @@ class RemotePool:
             self._jobs.clear()
             self._withdrawing.clear()
             self._killing.clear()
+            self._under_way.clear()
             self.lock.notify_all()
         self._crew.broken(error)
 

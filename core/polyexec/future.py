@@ -10,9 +10,10 @@ strike as a Condition lets go of its.
 
 A future that has no lock may change its state without one, in lines that call nothing: where
 threads share the interpreter's lock, that passes on only at calls and at loops' ends, so that
-nobody makes the future a lock in between. Where there is no such lock each future has its own from
-the start. One lock for all would be held while a finalizer or a signal's handler runs, which may
-wait for whatever needs it.
+nobody makes the future a lock in between. (But for a debugger, which calls something at each line.
+So whoever ends one looks for a lock again.) Where there is no such lock each future has its own
+from the start. One lock for all would be held while a finalizer or a signal's handler runs, which
+may wait for whatever needs it.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -58,7 +59,9 @@ T = TypeVar("T")
 #: The class, for the function that makes one costs more than it does.
 _RLock: Any = type(threading.RLock())
 #: Whether threads take turns, by the lock of the interpreter.
-_TAKE_TURNS: bool = not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
+_TAKE_TURNS: bool = "t" not in getattr(sys, "abiflags", "") and (
+    not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
+)
 _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _logger = logging.getLogger("concurrent.futures")
@@ -371,24 +374,42 @@ class Future(concurrent.futures.Future[T]):
                 self._exception = exception
             if load is not None:
                 self._load = load
-            task = self._task
-            settles = task is None or bool(self._done_callbacks)
-            if task is not None:
+            if self._task is not None:
                 self.finished_at = time.time()
             self._state = FINISHED
-            if task is not None:
-                # Before anybody wakes: a waiter that submits at once must find this worker free.
-                ledger = task.executor._ledger
-                ledger.leave(task, settling=settles)
-                settles = settles or ledger.wants_ends
-            if self._waiters or self._waited is not None:
-                self._tell("add_result" if exception is None else "add_exception", waiters=True)
+            settles = self._leave("add_result" if exception is None else "add_exception")
+        self._conclude(settles)
+        return True
+
+    def _end_late(self) -> None:
+        """Tell everyone of a result that was set while this had no lock, as it had got one."""
+        with self._lock:
+            settles = self._leave("add_result")
+        self._conclude(settles)
+
+    def _leave(self, moment: str) -> bool:
+        """Tell the ledger, and everyone; return whether callbacks are left, or others to tell.
+
+        Called with the lock held, once the state is final.
+        """
+        task = self._task
+        settles = task is None or bool(self._done_callbacks)
+        if task is not None:
+            # Before anybody wakes: a waiter that submits at once must find this worker free.
+            ledger = task.executor._ledger
+            ledger.leave(task, settling=settles)
+            settles = settles or ledger.wants_ends
+        if self._waiters or self._waited is not None:
+            self._tell(moment, waiters=True)
+        return settles
+
+    def _conclude(self, settles: bool) -> None:  # noqa: FBT001 - it is what `_leave` returned
+        task = self._task
         if task is None or settles:
             self._settle()
         else:
             task.forget()
             self._task = None
-        return True
 
     def _tell(self, moment: str, *, waiters: bool) -> None:
         """Tell waiters, and those who block; called with the lock held."""

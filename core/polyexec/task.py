@@ -16,6 +16,7 @@ from polyexec.scheduling.job import ENDED, FAILED, LOST, UNSPENT, Job
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
     from polyexec.errors import WorkerLostError
     from polyexec.executor import Executor
@@ -44,8 +45,20 @@ class TaskOptions:
 #: Those of tasks that were submitted without any.
 NO_OPTIONS = TaskOptions()
 
-#: The keywords of a call without any: a dictionary for each would cost memory and time.
-NO_KEYWORDS: Mapping[str, Any] = {}
+
+class _NoKeywords(dict[str, Any]):
+    """The keywords of all calls without any: a dictionary for each would cost memory and time."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a task's keywords are not to be changed; wrap its function instead")
+
+    __setitem__ = __ior__ = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, ()
+
+
+NO_KEYWORDS: Mapping[str, Any] = _NoKeywords()
 
 
 def _nothing() -> None:
@@ -248,23 +261,30 @@ def succeed_all(tasks: list[Task], results: list[Any]) -> None:
     if ledger.wants_ends:
         for task, result in zip(tasks, results, strict=True):
             task.succeed(result)
+            task.payload = None
         return
     now = time.time()
     leave = ledger.unfinished.discard
     # Whoever waits is woken when the others are done: he would only be in the way, and wait again.
     others: list[tuple[Task, Any]] = []
+    late: list[Future[Any]] = []
     for task, result in zip(tasks, results, strict=True):
         future = task.future
         if future._own_lock is None and future._state == "RUNNING":  # so nobody waits; no calls
             future._result = result
             future.finished_at = now
-            future._task = None
             future._state = "FINISHED"
-            leave(task)
+            if future._own_lock is None:
+                future._task = None
+                leave(task)
+            else:
+                late.append(future)
         else:
             others.append((task, result))
     for task in tasks:  # users' code, as it may be the end of the arguments
         task.fn, task.args, task.kwargs, task.payload = _nothing, (), NO_KEYWORDS, None
+    for future in late:
+        future._end_late()
     for task, result in others:
         task.succeed(result)
     if ledger.refusing:

@@ -399,7 +399,7 @@ class Cluster:
         with pool.lock:
             if job.place in pool._jobs:
                 self._to_stop.add(job.owner.name)
-                pool._killing.add(job.place)
+                pool._killing[job.place] = job
                 pool._send(wire.KILL, wire.pack_numbers([job.place]))
 
     def look_at_withdrawn(self) -> None:

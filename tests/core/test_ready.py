@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 from polyexec.scheduling import Job, Scheduler
 from polyexec.scheduling.job import WITHDRAWN
@@ -64,7 +65,7 @@ def test_whatever_is_put_back_the_order_is_that_of_arrival() -> None:
 def test_what_was_withdrawn_is_kept_by_nothing() -> None:
     ready = ReadyJobs()
     jobs = [Job(1, None, number) for number in range(6)]
-    ready.extend(jobs)
+    ready.take_in(deque(jobs))
     for job in jobs[:3]:
         withdraw(ready, job)
     assert sum(map(len, ready._queues.values())) == 6  # fewer than half of them, so far
@@ -76,7 +77,7 @@ def test_what_was_withdrawn_is_kept_by_nothing() -> None:
 def test_what_was_withdrawn_is_kept_by_nothing_once_the_others_have_gone() -> None:
     ready = ReadyJobs()
     jobs = [Job(1, None, number) for number in range(5)]
-    ready.extend(jobs)
+    ready.take_in(deque(jobs))
     for job in jobs[3:]:
         withdraw(ready, job)
     assert taken(ready, 1) == jobs[:1]

@@ -37,21 +37,27 @@ class ReadyJobs:
 
     def append(self, job: Job) -> None:
         """Add *job* behind those of its priority."""
-        self.extend((job,))
+        queue = self._queues.get(job.priority)
+        if queue is None:
+            queue = self._open(job.priority)
+        # Without a call in between, after which a signal's handler might raise.
+        job.arrival = self._arrivals
+        job.state = QUEUED
+        self._arrivals += 1
+        self._count += 1
+        queue.append(job)
 
-    def extend(self, jobs: Iterable[Job]) -> None:
-        """Add *jobs*, each behind those of its priority."""
-        arrived = first = self._arrivals
-        for job in jobs:
-            queue = self._queues.get(job.priority)
-            if queue is None:
-                queue = self._open(job.priority)
-            job.arrival = arrived
-            job.state = QUEUED
-            queue.append(job)
-            arrived += 1
-        self._arrivals = arrived
-        self._count += arrived - first
+    def take_in(self, jobs: deque[Job]) -> None:
+        """Move *jobs* here, each behind those of its priority.
+
+        None is lost, whatever is raised, the RecursionError of a full stack for one: what is left
+        of them is to be taken in later.
+        """
+        append = self.append
+        for _ in range(len(jobs)):
+            if jobs[0].state != QUEUED:  # else something was raised below
+                append(jobs[0])
+            jobs.popleft()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Add *jobs*, which were taken, where they were in the order of arrival.

@@ -52,9 +52,9 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.ready: ReadyJobs = ReadyJobs()
-        #: Queue a job, or several.
+        #: Queue a job; or several, which go from where they are.
         self.submit: Callable[[Job], None] = self.ready.append
-        self.submit_all: Callable[[Iterable[Job]], None] = self.ready.extend
+        self.submit_all: Callable[[deque[Job]], None] = self.ready.take_in
         self._windows: dict[Hashable, Window] = {}
         #: Workers that might take more, each once.
         self._open: deque[Window] = deque()

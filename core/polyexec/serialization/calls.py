@@ -23,7 +23,7 @@ _functions = FunctionTable()
 def dumps_task(task: Task) -> bytes:
     """Return *task*'s call as bytes for `run_task`; raises UnpicklableError."""
     fn = _functions.encode(task.fn).data
-    return pickle.dumps((fn, dumps((task.args, task.kwargs))))
+    return pickle.dumps((fn, dumps((task.args, dict(task.kwargs)))))
 
 
 def run_task(data: bytes) -> bytes:

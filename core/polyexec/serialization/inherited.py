@@ -222,7 +222,10 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how *obj* is pickled, or NotImplemented for the usual way."""
-        if type(obj) is not types.FunctionType or obj.__module__ not in MAINS:
+        kind = type(obj)
+        if kind is not types.FunctionType or obj.__module__ not in MAINS:
+            if kind.__module__ in MAINS or (issubclass(kind, type) and obj.__module__ in MAINS):
+                raise _OtherError
             return NotImplemented
         found = findings(self._inheritance, obj)
         if found is None or found[1]:
@@ -246,6 +249,6 @@ def dumps_inherited(
         pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
     try:
         pickler.dump(obj)
-    except _OtherError:
+    except Exception:  # noqa: BLE001 - if it is the user's, who is asked next says so
         return None
     return file.getvalue()

@@ -211,8 +211,8 @@ def _as_inherited(obj: Any, buffers: list[pickle.PickleBuffer], way: _Way) -> by
     """Return *obj* as bytes if what it holds of the main module was inherited where it goes."""
     keep, reducers, refer = way
     inheritance = None if here.destination is None else here.destination.inheritance
-    if inheritance is None or refer is not None:
-        return None
+    if inheritance is None or refer is not None or "cloudpickle" in sys.modules:
+        return None  # or it can be done at once by who needs cloudpickle
     from polyexec.serialization.inherited import dumps_inherited
 
     buffers.clear()
