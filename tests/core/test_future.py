@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import math
+import pickle
 import sys
 import threading
 import time
@@ -66,6 +67,16 @@ def test_what_there_is_of_for_each_task_has_no_dictionary(executor: Any) -> None
     executor.run_all()
     assert vars(future) == {}
     assert not any(hasattr(thing, "__dict__") for thing in (task, Job(1, None, task)))
+
+
+def test_the_keywords_of_a_call_without_any_are_no_others_to_change(executor: Any) -> None:
+    task = executor.submit(int)._task
+    assert (dict(task.kwargs), pickle.loads(pickle.dumps(task.kwargs))) == ({}, {})
+    for change in ("update", "setdefault"):
+        with pytest.raises(TypeError, match="wrap its function"):
+            getattr(task.kwargs, change)("x", 1)
+    with pytest.raises(TypeError, match="wrap its function"):
+        task.kwargs["x"] = 1
 
 
 def test_a_future_takes_attributes_of_others(executor: Any) -> None:
@@ -169,6 +180,33 @@ def test_nobody_misses_an_outcome_that_comes_with_many(executor: Any) -> None:
             thread.join(PATIENCE)
         assert results == [16, list(range(32))]
         assert sorted(map(futures.index, told)) == list(range(32))
+
+
+@pytest.mark.parametrize("line", range(8))
+def test_nobody_misses_an_outcome_though_a_debugger_stops_as_it_is_set(
+    executor: Any, line: int
+) -> None:
+    tasks = _started(executor, 1)
+    told: list[Any] = []
+    lines = 0
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal lines
+        if frame.f_code is succeed_all.__code__:
+            lines += event == "line" and frame.f_locals.get("future") is not None
+            if lines == line and not told:
+                told.append(None)
+                tasks[0].future.add_done_callback(told.append)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        succeed_all(tasks, [1])
+    finally:
+        sys.settrace(before)
+    assert told == [None, tasks[0].future]
+    assert (tasks[0].future.result(), executor.busy) == (1, 0)
 
 
 @pytest.mark.usefixtures("switching")

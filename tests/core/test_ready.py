@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from unittest import mock
+
+import pytest
 
 from polyexec.scheduling import Job, Scheduler
 from polyexec.scheduling.job import WITHDRAWN
@@ -84,6 +87,30 @@ def test_what_was_withdrawn_is_kept_by_nothing_once_the_others_have_gone() -> No
     assert ready.first() is jobs[1]
     assert ready.take_run(2) == jobs[1:3]
     assert (len(ready), sum(map(len, ready._queues.values()))) == (0, 0)
+
+
+def test_no_job_is_lost_as_the_stack_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = ReadyJobs()
+    jobs = [Job(1, None, number) for number in range(4)]
+    jobs[2].priority = 1
+    incoming = deque(jobs)
+    ready._open(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(ready, "_open", mock.Mock(side_effect=RecursionError))
+        with pytest.raises(RecursionError):
+            ready.take_in(incoming)
+    assert (len(ready), list(incoming)) == (2, jobs[2:])
+    ready.take_in(incoming)
+    assert (len(ready), taken(ready, 9)) == (4, [jobs[2], *jobs[:2], jobs[3]])
+
+
+def test_a_job_is_taken_in_once_though_a_signals_handler_raises_in_between() -> None:
+    ready = ReadyJobs()
+    incoming = deque([Job(1, None, "first"), Job(1, None, "second")])
+    ready.append(incoming[0])  # and there the handler was called
+    ready.take_in(incoming)
+    assert (len(ready), len(incoming)) == (2, 0)
+    assert [job.owner for job in taken(ready, 9)] == ["first", "second"]
 
 
 def test_a_job_can_not_be_withdrawn_before_it_is_there() -> None:

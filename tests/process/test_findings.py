@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -455,6 +456,81 @@ def test_what_is_submitted_as_no_worker_can_be_had_ends(context: Context) -> Non
     assert futures
     assert not concurrent.futures.wait(futures, PATIENCE).not_done
     executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_an_executor_ends_whose_task_ran_out_of_time_as_somebody_stopped_it(
+    context: Context, gate: Path
+) -> None:
+    def stop_late() -> weakref.ref[Any]:
+        executor: Any = context.Executor(1)
+        pool, future = executor._pool, executor.options(timeout=PATIENCE).submit(gate.read_bytes)
+        await_that(lambda: any(link.running for link in pool.links.values()))
+        with pool.lock:
+            pool.overseer.kills[future._task] = True  # for its time is up
+            pool.kill_soon(future._task)
+        assert isinstance(future.exception(PATIENCE), polyexec.TaskTimeoutError)
+        return weakref.ref(executor)
+
+    dropped = stop_late()
+    await_that(lambda: dropped() is None)
+
+
+CHILD = """
+import ctypes
+import os
+import polyexec
+
+def fork():
+    return bool(ctypes.PyDLL(None).fork())
+
+with polyexec.get_context(METHOD).Executor(1) as executor:
+    first = executor.submit(os.getpid).result()
+    print(*(executor.submit(fork).result() for _ in range(3)))
+    print(executor.submit(os.getpid).result() == first)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="it is Linux that wipes memory as a child is forked"
+)
+def test_a_child_that_c_code_forked_answers_nothing(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(CHILD))
+    assert (done.stdout, done.stderr) == ("True True True\nTrue\n", "")
+
+
+IGNORED = """
+import os
+import signal
+import time
+import polyexec
+from polyexec_process._nursery import Nursery
+
+watch = Nursery._watch
+
+def watch_late(self, poll):  # as on a busy machine
+    time.sleep(0.5)
+    watch(self, poll)
+
+def reap(*_):
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+Nursery._watch = watch_late
+for handler in (signal.SIG_IGN, reap):
+    signal.signal(signal.SIGCHLD, handler)
+    with polyexec.get_context("fork").Executor(1) as executor:
+        print(executor.submit(os._exit, 7).exception().exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork"])
+def test_a_death_is_heard_of_though_the_program_waits_for_all_children(program: Runner) -> None:
+    done = program.run(sys.executable, program.write(IGNORED))
+    assert (done.stdout, done.stderr) == ("7\n7\n", "")
 
 
 @pytest.mark.parametrize("method", LOCAL)
