@@ -19,7 +19,7 @@ from polyexec.errors import RemoteTraceback
 from polyexec.interrupts import Uninterrupted
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
 from polyexec.sharing import Shared
-from polyexec.task import NO_OPTIONS, Task, TaskOptions
+from polyexec.task import NO_OPTIONS, Task, TaskOptions, from_users_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,7 +310,7 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
             try:
                 with Uninterrupted():
                     if admitted:
-                        future._end(None, error)
+                        future._end(None, from_users_code(error))
                     else:
                         ledger.turn_away(task, placed=placed)
             except RecursionError:  # there is no room for that, either: who shuts down sees to it
@@ -318,6 +318,10 @@ class Executor(MapMixin, concurrent.futures.Executor, abc.ABC):
                 raise
             if not admitted or isinstance(error, KeyboardInterrupt):
                 raise
+            try:
+                return future
+            finally:
+                del task, future  # the error leads to this frame
         return future
 
     def _begin(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -154,6 +155,29 @@ def test_what_can_not_be_sent_is_kept_by_nothing(kind: type[Any]) -> None:
         pytest.fail("no error")
 
     assert send()() is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_future_of_what_can_not_be_sent_is_kept_by_nothing(context: Context) -> None:
+    def submit(executor: Executor) -> weakref.ref[Any]:
+        future = executor.submit(id, _Locked())
+        try:
+            future.result()
+        except polyexec.UnpicklableError as error:
+            error.__traceback__ = None  # which leads here
+            return weakref.ref(future)
+        pytest.fail("no error")
+
+    with context.Executor(1) as executor:
+        assert submit(executor)() is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_can_not_be_sent_shows_whose_code_refuses(context: Context) -> None:
+    with context.Executor(1) as executor:
+        error = executor.submit(id, _Refusing()).exception()
+    shown = traceback.format_exception(error)
+    assert "in __reduce__" in shown[1]
 
 
 WITHOUT = """
