@@ -55,7 +55,8 @@ class _NoKeywords(dict[str, Any]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a task's keywords are not to be changed; wrap its function instead")
 
-    __setitem__ = __ior__ = setdefault = update = _refuse
+    if not TYPE_CHECKING:  # it is what those are to do
+        __setitem__ = __ior__ = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, ()
