@@ -109,17 +109,18 @@ class ProcessExecutor(Executor, _Standard):
 
     def accept(self, task: Task) -> None:
         """Send *task* to a worker that is free, or queue it."""
-        if self._inherits and not self._is_told:
-            self._pool.want_worker()  # first, for what that one inherits is not sent
+        pool = self._pool
+        if not self._is_told and self._inherits:
+            pool.want_worker()  # first, for what that one inherits is not sent
         try:
             self._crew.make_job(task)
         except BaseException:
-            self._pool.want_worker()  # as for a task whose arguments can be sent
+            pool.want_worker()  # as for a task whose arguments can be sent
             raise
         if not self._is_told:
             self._is_told = True
-            self._pool.observed = self.observed  # which is known by the first task
-        self._pool.submit(task)
+            pool.observed = self.observed  # which is known by the first task
+        pool.submit(task)
 
     def withdraw(self, task: Task) -> bool:
         """Take back *task*, unless a worker has it."""

@@ -236,13 +236,13 @@ class Worker:
                 answer = pack(len(data), status, spent) + data if data else pack(0, status, spent)
             start += length
             number += 1
-            self._begun = number
             try:
                 written = write(fd, answer)
             except BrokenPipeError:
                 raise _Gone from None
             if written < len(answer):
                 self._write(answer[written:])
+        self._begun = number
 
     def _attempt(self, which: int, data: memoryview) -> tuple[int, bytes]:
         """Run one call, and return its status and what goes with that."""
