@@ -19,7 +19,10 @@ MOST_TREE_GROWTH = 512
 
 
 class Sample(NamedTuple):
-    """What is held at one time, in MiB where it is memory."""
+    """What is held at one time, in MiB where it is memory.
+
+    *own* counts pages whole that are shared with a child: that is a matter of when it was forked.
+    """
 
     own: int
     tree: int
@@ -29,15 +32,16 @@ class Sample(NamedTuple):
 def sample(mark: str) -> Sample:
     """Look now."""
     pids = marked(mark)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     return Sample(
-        _pss(os.getpid()), sum(map(_pss, pids)), len(list(Path("/proc/self/fd").iterdir()))
+        _memory(os.getpid(), "Rss"), sum(_memory(pid, "Pss") for pid in pids), descriptors
     )
 
 
-def _pss(pid: int) -> int:
+def _memory(pid: int, kind: str) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
-        return int(text.partition("Pss:")[2].split()[0]) >> 10
+        return int(text.partition(f"{kind}:")[2].split()[0]) >> 10
     except (OSError, IndexError):  # it has ended
         return 0
 
