@@ -13,13 +13,14 @@ from polyexec._current import here
 from polyexec._ledger import Ledger
 from polyexec._mapping import MapMixin
 from polyexec._observers import Observers, task_wrapper
+from polyexec._tracebacks import from_users_code
 from polyexec.arguments import need_callable, positive
 from polyexec.capabilities import KILL_RUNNING
 from polyexec.errors import RemoteTraceback
 from polyexec.interrupts import Uninterrupted
 from polyexec.options import OptionsView, TaskOptionsDict, checked_options
 from polyexec.sharing import Shared
-from polyexec.task import NO_OPTIONS, Task, TaskOptions, from_users_code
+from polyexec.task import NO_OPTIONS, Task, TaskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

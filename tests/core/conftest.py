@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import queue
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,15 @@ def threads() -> Iterator[Any]:
     """Return an executor of two threads."""
     with thread_executor(2) as executor:
         yield executor
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Have threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,7 +12,7 @@ import pytest
 
 import polyexec
 import tasks
-from core.fakes import PATIENCE, uncollected
+from core.fakes import PATIENCE, await_that, uncollected
 from polyexec.serialization.payloads import dumps
 from polyexec.testing._gate import Gate
 from polyexec.testing.tasks import pass_gate
@@ -112,10 +111,7 @@ def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(method:
         return weakref.ref(executor)
 
     dropped = leave()
-    deadline = time.monotonic() + PATIENCE
-    while dropped() is not None:  # the reactor may be about to let go of the last task
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    await_that(lambda: dropped() is None)  # the reactor may be about to let go of the last task
     gate.close()
 
 

@@ -119,6 +119,21 @@ def test_a_function_that_was_inherited_needs_no_cloudpickle() -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", ["_own_memory", "_SamePid"])
+def test_a_worker_knows_itself_from_its_children(mark: str) -> None:
+    code = f"""
+        import os
+        from polyexec_process import _worker
+
+        mine = _worker.{mark}()
+        pid = os.fork()
+        if not pid:
+            os._exit(bool(mine[0]))
+        print(bool(mine[0]), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    assert python(code).stdout == "True 0\n"
+
+
 def test_the_first_spawned_worker_is_no_other_than_those_after_it() -> None:
     with polyexec.get_context("spawn").Executor(1, max_tasks_per_child=1) as executor:
         first, second = (executor.submit(tasks.interpreter).result(PATIENCE) for _ in range(2))

@@ -1,6 +1,6 @@
 """What a forked process has of its own, as it is here, and so need not be sent there.
 
-That is known without cloudpickle, which takes longer to import than a worker to start.
+That is known without cloudpickle, which takes about as long to import as a worker to start.
 """
 
 from __future__ import annotations

@@ -208,11 +208,14 @@ def loads(data: bytes | memoryview, buffers: Iterable[Any] = ()) -> Any:
 
 
 def _as_inherited(obj: Any, buffers: list[pickle.PickleBuffer], way: _Way) -> bytes | None:
-    """Return *obj* as bytes if what it holds of the main module was inherited where it goes."""
+    """Return *obj* as bytes if what it holds of the main module was inherited where it goes.
+
+    So does `_by_value`; this is there to spare the import of cloudpickle, and left alone after it.
+    """
     keep, reducers, refer = way
     inheritance = None if here.destination is None else here.destination.inheritance
     if inheritance is None or refer is not None or "cloudpickle" in sys.modules:
-        return None  # or it can be done at once by who needs cloudpickle
+        return None
     from polyexec.serialization.inherited import dumps_inherited
 
     buffers.clear()
