@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing
 import os
@@ -404,3 +405,21 @@ def trackers(count: int) -> set[int | None]:
     for thread in threads:
         thread.join()
     return found
+
+
+def note_down(path: str, number: int, hard: int, address: kit_tasks.Address | None) -> int:
+    """Append *number* to a file, and return it; but *hard* waits at a gate, or is the death of us.
+
+    It is open all the time, for that to be a matter of microseconds.
+    """
+    if number == hard and address is not None:
+        kit_tasks.pass_gate(address)
+    elif number == hard:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.write(_notes(path), b"%d\n" % number)
+    return number
+
+
+@functools.cache
+def _notes(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

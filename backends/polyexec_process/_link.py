@@ -9,7 +9,7 @@ import os
 import socket
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from polyexec.namedtuple import NamedTuple
 from polyexec.serialization import dumps_exception
@@ -32,6 +32,9 @@ from polyexec_process._frames import (
     PARCEL,
     PARCEL_RESULT,
     REFERS,
+    STAGE_SIZE,
+    STAGED_FROM,
+    STAGED_TO,
 )
 from polyexec_process._lessons import Lessons
 from polyexec_process._memory import memory
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
+#: After how many seconds a worker that has answered nothing is at what takes long.
+LATE: Final = 0.001
 
 
 #: One answer of a worker: its status, the seconds that it took, and what it carries: a pickle, and
@@ -100,6 +105,13 @@ class Link:
         self._parts: list[bytes] = []
         self._got = 0
         self._need = ANSWER.size
+        #: How many bytes of answers have come, and how many of those, from the stage, the pipe is
+        #: to bring again.
+        self._came = 0
+        self._ahead = 0
+        #: How far the stage was filled at the last look, and when that was first seen.
+        self._staged_to = 0
+        self._staged_at = 0.0
         #: Whether some calls or results have been parcels.
         self._has_parcels = False
         opened = _open()
@@ -111,7 +123,9 @@ class Link:
         self._lessons = Lessons(opened.rights, self._inbox)
         #: The worker's descriptors, until it is born.
         self.fds: tuple[int, ...] = opened.theirs
-        self.words: memoryview = memoryview(opened.page).cast("Q")
+        page = memoryview(opened.page)
+        self.words: memoryview = page[:PAGE_SIZE].cast("Q")
+        self._stage = page[PAGE_SIZE:]
         self.words[BEGUN] = NOTHING_BEGUN
         self.words[LIMIT] = self.words[FLOOR] = 0
 
@@ -230,13 +244,46 @@ class Link:
                 return answers, True
             if not data:
                 return answers, False
-            self._parts.append(data)
-            self._got += len(data)
-            if self._got >= self._need:
-                self._parse(answers)
-            if len(data) < READ:
+            size = len(data)
+            if self._ahead:
+                known = min(self._ahead, size)
+                self._ahead -= known
+                data = data[known:]
+            self._take(data, answers)
+            if size < READ:
                 break
         return answers, True
+
+    def staged_for(self, now: float) -> float | None:
+        """Return for how many seconds the stage is to be left alone, None if nothing is there.
+
+        While its worker answers, what is there is soon in the pipe; no need to have it twice.
+        """
+        to = self.words[STAGED_TO]
+        if to <= self._came:
+            return None
+        if to != self._staged_to:
+            self._staged_to, self._staged_at = to, now
+        return max(self._staged_at + LATE - now, 0.0)
+
+    def read_stage(self) -> list[Answer]:
+        """Return the answers on the stage, of a worker that is dead or at what takes long."""
+        answers: list[Answer] = []
+        since, to = self.words[STAGED_FROM], self.words[STAGED_TO]
+        if since <= self._came < to:  # else there are others before, in the pipe
+            data = bytes(self._stage[self._came - since : to - since])
+            # If it has gone on meanwhile: this changes before anything there does.
+            if self.words[STAGED_FROM] == since:
+                self._ahead += len(data)
+                self._take(data, answers)
+        return answers
+
+    def _take(self, data: bytes, answers: list[Answer]) -> None:
+        self._parts.append(data)
+        self._came += len(data)
+        self._got += len(data)
+        if self._got >= self._need:
+            self._parse(answers)
 
     def _parse(self, answers: list[Answer]) -> None:
         data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
@@ -344,6 +391,11 @@ class Link:
             if fd != self._dump:
                 os.close(fd)
 
+    def release_page(self) -> None:
+        """Let go of the page and the stage, in a process that has no use for them."""
+        self.words.release()
+        self._stage.release()
+
     def close(self) -> None:
         """Close everything."""
         self.release_fds()
@@ -378,7 +430,7 @@ def _open() -> _Opened:
         their_jobs, jobs = map(owned, os.pipe())
         answers, their_answers = map(owned, os.pipe())
         page, dump = owned(memory("polyexec-page")), owned(memory("polyexec-dump"))
-        os.ftruncate(page, PAGE_SIZE)
+        os.ftruncate(page, PAGE_SIZE + STAGE_SIZE)
         rights, theirs = socket.socketpair()
         undo.callback(rights.close)
         their_rights = owned(theirs.detach())
@@ -389,7 +441,7 @@ def _open() -> _Opened:
                 fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
             # A worker that is itself blocked on writing answers would deadlock us.
             os.set_blocking(fd, False)
-        mapped = mmap.mmap(page, PAGE_SIZE)
+        mapped = mmap.mmap(page, PAGE_SIZE + STAGE_SIZE)
         undo.pop_all()
         theirs_all = (their_jobs, their_answers, page, dump, their_rights)
         return _Opened(jobs, answers, mapped, dump, rights, theirs_all)

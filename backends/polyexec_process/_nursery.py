@@ -236,18 +236,18 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
     import mmap
 
     from polyexec_process._carry import open_channel
-    from polyexec_process._frames import PAGE_SIZE
+    from polyexec_process._frames import PAGE_SIZE, STAGE_SIZE
     from polyexec_process._worker import Ends, run_worker
 
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     for signum in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
-    memory = mmap.mmap(page, PAGE_SIZE)
+    memory = memoryview(mmap.mmap(page, PAGE_SIZE + STAGE_SIZE))
     os.close(page)
-    words = memoryview(memory).cast("Q")
+    words = memory[:PAGE_SIZE].cast("Q")
     open_channel(records, words)
-    ends = Ends(jobs, answers, words, dump, socket.socket(fileno=rights))
+    ends = Ends(jobs, answers, words, memory[PAGE_SIZE:], dump, socket.socket(fileno=rights))
     return run_worker(ends, initializer)
 
 

@@ -342,7 +342,8 @@ class LocalPool:
             if answers:
                 self._deliver(link, answers)
             elif more:
-                return  # something that it started holds the pipe open
+                break  # something that it started holds the pipe open
+        self._take_staged(link)
 
     # -- jobs --------------------------------------------------------------------------------------
 
@@ -477,14 +478,32 @@ class LocalPool:
 
     # -- the reactor -------------------------------------------------------------------------------
 
+    def _take_staged(self, link: Link) -> None:
+        answers = link.read_stage()
+        if answers:
+            self._deliver(link, answers)
+
+    def _look_at_stages(self) -> float | None:
+        """Take what was done before long jobs; return how many seconds until the next look."""
+        now = time.monotonic()
+        waits = []
+        for link in list(self.links.values()):
+            wait = link.staged_for(now)
+            if wait == 0.0:
+                self._take_staged(link)
+            else:
+                waits.append(wait)
+        return soonest(waits)
+
     def _turn(self) -> float | None:
         """Do what is due; return how many seconds to wait for events."""
         waiting = self.records.look()
+        staged = self._look_at_stages()
         with self.lock:
             # Whoever submitted a job may have been interrupted before it was sent.
             if self.observed or (self._incoming and self.idle):
                 self.dispatch()
-            due = [waiting, self.overseer.look()]
+            due = [waiting, staged, self.overseer.look()]
             failure = self._staff.replace()
             due.append(self._staff.due)
             if self.stopping:

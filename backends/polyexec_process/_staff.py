@@ -87,7 +87,7 @@ class Staff:
             self._births.sock.close()
         if self._coming is not None:  # the child is the nursery
             self._coming.close()
-            self._coming.words.release()
+            self._coming.release_page()
 
     def undo(self) -> None:
         """Forget the workers, and end the nursery, as if none had been asked for."""

@@ -1,8 +1,8 @@
 """The worker: reads jobs from a pipe, runs them one after another, and writes each one's outcome.
 
-An outcome is in the pipe before the next job begins. What the task's code does to this process,
-to its streams, its signals and its threads, is its own affair: if it can't go on, it dies, and
-whoever reads the pipe's other end knows what it had begun. What it takes to tell of an error is
+An outcome is in the pipe, or on the stage, before the next job begins. What the task's code does to
+this process, to its streams, its signals and its threads, is its own affair: if it can't go on, it
+dies, and whoever has the other ends knows what it had begun. What it takes to tell of an error is
 loaded before: a task may leave no descriptor to load anything.
 """
 
@@ -46,10 +46,14 @@ from polyexec_process._frames import (
     PASSED_OVER,
     PLAIN_VALUE,
     PREPARE,
+    PROMPT,
     READY,
     RETURN,
     SHARE,
     SPECIAL,
+    STAGE_SIZE,
+    STAGED_FROM,
+    STAGED_TO,
     UNPREPARED,
     UNREADABLE,
     UNSHARE,
@@ -66,6 +70,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MADV_WIPEONFORK = 18
+#: For how many nanoseconds answers gather. Whoever looks at the stage must see what is there once
+#: `STAGED_TO` says so, which not every processor promises.
+_PROMPT = PROMPT if os.uname().machine == "x86_64" else 0
 _MOST_MICROSECONDS = (1 << 32) - 1
 _NO_ARGUMENTS = memoryview(b"")
 #: Types whose objects no pickler has questions about.
@@ -77,14 +84,21 @@ class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is g
 
 
 class Ends:
-    """A worker's ends of what connects it: two pipes, the page, a file, and a socket."""
+    """A worker's ends of what connects it: two pipes, page and stage, a file, and a socket."""
 
     def __init__(
-        self, jobs: int, answers: int, page: memoryview, dump: int, rights: socket.socket
+        self,
+        jobs: int,
+        answers: int,
+        page: memoryview,
+        stage: memoryview,
+        dump: int,
+        rights: socket.socket,
     ) -> None:
         self.jobs = jobs
         self.answers = answers
         self.page = page
+        self.stage = stage
         self.dump = dump
         self.rights = rights
 
@@ -96,6 +110,9 @@ class Worker:
         self._jobs = ends.jobs
         self._answers = ends.answers
         self._page = ends.page
+        self._stage = ends.stage
+        #: How many bytes were written.
+        self._written = 0
         self._initializer = initializer
         self._buffer = b""
         self._reading = ReadBuffer()
@@ -161,6 +178,7 @@ class Worker:
         return b"".join(parts)
 
     def _write(self, data: bytes) -> None:
+        self._written += len(data)
         try:
             written = os.write(self._answers, data)
             if written < len(data):
@@ -213,35 +231,46 @@ class Worker:
             self._holdings.forget(number for (number,) in NUMBERS.iter_unpack(body))
 
     def _run(self, count: int, body: memoryview) -> None:
-        page, clock, attempt, pack = self._page, time.monotonic_ns, self._attempt, ANSWER.pack
-        fd, write = self._answers, os.write
+        page, clock, attempt = self._page, time.monotonic_ns, self._attempt
+        stage, place, size = self._stage, ANSWER.pack_into, ANSWER.size
         start = ENTRY.size * count
         number = self._begun
+        last = number + count - 1
+        staged, before = 0, self._written
+        page[STAGED_FROM] = before
+        began = clock()
+        due = began + _PROMPT
         for length, which in ENTRY.iter_unpack(body[:start]):
             call = body[start : start + length] if length else _NO_ARGUMENTS
-            began = clock()
             page[BEGUN_AT] = began
             page[BEGUN] = number
             if number < page[FLOOR] and page[LIMIT] <= number:
                 if which >= SPECIAL:
                     self._holdings.skip(which, call)
-                answer = pack(0, PASSED_OVER, 0)
+                status, data = PASSED_OVER, b""
             else:
                 status, data = attempt(which, call)
                 if which >= SPECIAL:
                     status |= self._holdings.settle()
-                spent = (clock() - began) // 1000
-                if spent > _MOST_MICROSECONDS:  # noqa: PLR1730 - half the time of `min`
-                    spent = _MOST_MICROSECONDS
-                answer = pack(len(data), status, spent) + data if data else pack(0, status, spent)
+            ended = clock()
+            spent = (ended - began) // 1000
+            if spent > _MOST_MICROSECONDS:  # noqa: PLR1730 - half the time of `min`
+                spent = _MOST_MICROSECONDS
+            to = staged + size + len(data)
+            if number < last and ended < due and to <= STAGE_SIZE:
+                place(stage, staged, len(data), status, spent)
+                if data:
+                    stage[staged + size : to] = data
+                page[STAGED_TO] = before + to
+                staged, began = to, ended
+            else:
+                self._write(bytes(stage[:staged]) + ANSWER.pack(len(data), status, spent) + data)
+                staged, before = 0, self._written
+                page[STAGED_FROM] = before
+                began = clock()
+                due = began + _PROMPT
             start += length
             number += 1
-            try:
-                written = write(fd, answer)
-            except BrokenPipeError:
-                raise _Gone from None
-            if written < len(answer):
-                self._write(answer[written:])
         self._begun = number
 
     def _attempt(self, which: int, data: memoryview) -> tuple[int, bytes]:
