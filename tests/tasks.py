@@ -407,7 +407,7 @@ def trackers(count: int) -> set[int | None]:
     return found
 
 
-def note_down(path: str, number: int, hard: int, address: kit_tasks.Address | None) -> int:
+def note_down(path: str, number: int, hard: int, address: tuple[str, int] | None) -> int:
     """Append *number* to a file, and return it; but *hard* waits at a gate, or is the death of us.
 
     It is open all the time, for that to be a matter of microseconds.

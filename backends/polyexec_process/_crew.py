@@ -71,7 +71,7 @@ class Crew:
 
     def make_job(self, task: Task) -> None:
         """Give *task* what the pool is to have of it."""
-        fn, args, kwargs = task.fn, task.args, task.kwargs or {}
+        fn, args, kwargs = task.fn, task.args, task.kwargs
         recent = self._recent.get(id(fn))
         if (
             recent is None
@@ -85,10 +85,10 @@ class Crew:
         if recent is not None:
             _, kind, payload, _ = recent
             if args or kwargs:
-                payload = (payload[0], *self.packer.arguments(args, kwargs))
+                payload = (payload[0], *self.packer.arguments(args, kwargs or {}))
         else:
             kind = self._kinds.setdefault(type(task.fn), -1 - len(self._kinds))
-            payload = (b"", *self.packer.bound_call(fn, args, kwargs))
+            payload = (b"", *self.packer.bound_call(fn, args, kwargs or {}))
         task.kind, task.payload = kind, payload
 
     def _recall(self, fn: Callable[..., Any]) -> Known | None:

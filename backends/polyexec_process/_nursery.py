@@ -245,9 +245,8 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
         signal.signal(signum, signal.SIG_DFL)
     memory = memoryview(mmap.mmap(page, PAGE_SIZE + STAGE_SIZE))
     os.close(page)
-    words = memory[:PAGE_SIZE].cast("Q")
-    open_channel(records, words)
-    ends = Ends(jobs, answers, words, memory[PAGE_SIZE:], dump, socket.socket(fileno=rights))
+    ends = Ends(jobs, answers, memory, dump, socket.socket(fileno=rights))
+    open_channel(records, ends.page)
     return run_worker(ends, initializer)
 
 

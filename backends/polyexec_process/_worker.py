@@ -42,6 +42,7 @@ from polyexec_process._frames import (
     NONE,
     NUMBER,
     NUMBERS,
+    PAGE_SIZE,
     PARCEL_RESULT,
     PASSED_OVER,
     PLAIN_VALUE,
@@ -87,18 +88,12 @@ class Ends:
     """A worker's ends of what connects it: two pipes, page and stage, a file, and a socket."""
 
     def __init__(
-        self,
-        jobs: int,
-        answers: int,
-        page: memoryview,
-        stage: memoryview,
-        dump: int,
-        rights: socket.socket,
+        self, jobs: int, answers: int, memory: memoryview, dump: int, rights: socket.socket
     ) -> None:
         self.jobs = jobs
         self.answers = answers
-        self.page = page
-        self.stage = stage
+        self.page = memory[:PAGE_SIZE].cast("Q")
+        self.stage = memory[PAGE_SIZE:]
         self.dump = dump
         self.rights = rights
 

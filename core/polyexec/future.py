@@ -3,17 +3,18 @@
 Most of what a tiny task costs in the standard library is its future's Condition and two lists.
 Here they are made when somebody asks for them: `_condition`, `_waiters` and `_done_callbacks` keep
 the names and the meaning that `concurrent.futures.wait`, `as_completed` and asyncio rely on, but
-until then a future is one object. Its lock is made by the first who needs it, to wait for one. The
-Condition wraps that same lock, so holding `_condition` excludes every change of state, and
-notifying it wakes everyone in `result()`, though those wait by a lock of their own: Ctrl-C may
-strike as a Condition lets go of its.
+until then a future is one object: alone, without the company of those who wait for it and of what
+they wait with. The first who comes makes that, and with it the lock. The Condition wraps that same
+lock, so holding `_condition` excludes every change of state, and notifying it wakes everyone in
+`result()`, though those wait by a lock of their own: Ctrl-C may strike as a Condition lets go of
+its.
 
-A future that has no lock may change its state without one, in lines that call nothing: where
+A future that is alone may change its state without a lock, in lines that call nothing: where
 threads share the interpreter's lock, that passes on only at calls and at loops' ends, so that
-nobody makes the future a lock in between. (But for a debugger, which calls something at each line.
-So whoever ends one looks for a lock again.) Where there is no such lock each future has its own
-from the start. One lock for all would be held while a finalizer or a signal's handler runs, which
-may wait for whatever needs it.
+nobody comes in between. (But for a debugger, which calls something at each line. So whoever ends
+one looks for company again.) Where there is no such lock each future has company from the start.
+One lock for all would be held while a finalizer or a signal's handler runs, which may wait for
+whatever needs it.
 
 A future that an executor handed out is bound to its Task until it ends. Ending has this order:
 
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
     from polyexec.task import Task
 
-__all__ = ["Alarm", "Future", "Settling", "Waiter"]
+__all__ = ["UNTRIED", "Alarm", "Future", "Settling", "Waiter"]
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ _RLock: Any = type(threading.RLock())
 _TAKE_TURNS: bool = "t" not in getattr(sys, "abiflags", "") and (
     not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
 )
+#: The worker, the beginning and the number of the last attempt at a task that was not begun.
+UNTRIED: tuple[str | None, float | None, int] = (None, None, 0)
 _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _logger = logging.getLogger("concurrent.futures")
@@ -135,6 +138,18 @@ class _Condition(threading.Condition):
             future._ring()
 
 
+class _Company:
+    """Who waits for a future, and what they wait with."""
+
+    __slots__ = ("callbacks", "condition", "lock", "waiters")
+
+    def __init__(self) -> None:
+        self.lock: Any = _RLock()
+        self.condition: threading.Condition | None = None
+        self.waiters: Any = ()
+        self.callbacks: Any = ()
+
+
 class Future(concurrent.futures.Future[T]):
     """The outcome of a task: everything the standard library's future does, and more.
 
@@ -144,64 +159,90 @@ class Future(concurrent.futures.Future[T]):
     """
 
     # A dictionary for each would take most of the time that a tiny task's future costs, and of the
-    # memory. It is there if somebody sets something else.
+    # memory. It is there if somebody sets something else. Each of these costs time as well, to set
+    # it, and whenever the collector looks at it.
     __slots__ = (
-        "_done_callbacks",
+        "_attempt",
+        "_company",
         "_exception",
         "_load",
-        "_own_lock",
         "_result",
         "_state",
         "_task",
-        "_waited",
-        "_waiters",
-        "attempts",
         "finished_at",
         "name",
-        "started_at",
         "submitted_at",
-        "worker",
     )
 
-    def __init__(self) -> None:
-        self.name: str | None = None
-        self.worker: str | None = None
-        self.attempts: int = 0
-        self.submitted_at: float | None = None
-        self.started_at: float | None = None
+    #: Set once it is known.
+    _result: Any
+
+    def __init__(
+        self, task: Task | None = None, name: str | None = None, submitted_at: float | None = None
+    ) -> None:
+        self.name: str | None = name
+        self.submitted_at: float | None = submitted_at
         self.finished_at: float | None = None
-        self._own_lock: Any = None if _TAKE_TURNS else _RLock()
+        self._attempt: tuple[str | None, float | None, int] = UNTRIED
+        self._company: _Company | None = None if _TAKE_TURNS else _Company()
         self._state: str = PENDING
-        self._result: Any = None
         self._exception: BaseException | None = None
         #: What makes the result, until somebody has asked for that.
         self._load: Callable[[], Any] | None = None
-        self._waited: threading.Condition | None = None
-        self._waiters: Any = ()
-        self._done_callbacks: Any = ()
-        self._task: Task | None = None
+        self._task: Task | None = task
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that ran it last."""
+        return self._attempt[0]
+
+    @worker.setter
+    def worker(self, worker: str | None) -> None:
+        self._attempt = (worker, *self._attempt[1:])
+
+    @property
+    def started_at(self) -> float | None:
+        """When that began."""
+        return self._attempt[1]
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were begun."""
+        return self._attempt[2]
+
+    def _accompany(self) -> _Company:
+        """Make the company, on first use; from then on its lock alone guards this future."""
+        if self._company is None:
+            made = _Company()
+            self._company = self._company or made  # as above: another thread may have made it
+        return self._company
 
     @property
     def _lock(self) -> Any:
-        """Make the lock, on first use; from then on it alone guards this future."""
-        if self._own_lock is None:
-            made = _RLock()
-            self._own_lock = self._own_lock or made  # as above: another thread may have made it
-        return self._own_lock
+        return self._accompany().lock
+
+    @property
+    def _done_callbacks(self) -> Any:
+        return () if self._company is None else self._company.callbacks
 
     if TYPE_CHECKING:
         _condition: threading.Condition
+        _waiters: Any
     else:
+
+        @property
+        def _waiters(self) -> Any:
+            return () if self._company is None else self._company.waiters
 
         @property
         def _condition(self) -> threading.Condition:
             """Make the Condition, on first use."""
-            with self._lock:
-                condition = self._waited
-                if condition is None:
-                    self._waiters = list(self._waiters)
-                    condition = self._waited = _Condition(self)
-                return condition
+            company = self._accompany()
+            with company.lock:
+                if company.condition is None:
+                    company.waiters = list(company.waiters)
+                    company.condition = _Condition(self)
+                return company.condition
 
     def __repr__(self) -> str:
         with self._lock:
@@ -323,9 +364,10 @@ class Future(concurrent.futures.Future[T]):
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call *fn* with this future when it ends, at once if it has."""
-        with self._lock:
+        company = self._accompany()
+        with company.lock:
             if self._state not in _ENDED:
-                self._done_callbacks = [*self._done_callbacks, fn]
+                company.callbacks = [*company.callbacks, fn]
                 return
         self._call(fn)
 
@@ -369,8 +411,9 @@ class Future(concurrent.futures.Future[T]):
         with self._lock:
             if self._state in _ENDED:
                 return False
-            self._result = result
-            if exception is not None:
+            if exception is None:
+                self._result = result
+            else:
                 self._exception = exception
             if load is not None:
                 self._load = load
@@ -399,7 +442,8 @@ class Future(concurrent.futures.Future[T]):
             ledger = task.executor._ledger
             ledger.leave(task, settling=settles)
             settles = settles or ledger.wants_ends
-        if self._waiters or self._waited is not None:
+        company = self._accompany()
+        if company.waiters or company.condition is not None:
             self._tell(moment, waiters=True)
         return settles
 
@@ -413,13 +457,14 @@ class Future(concurrent.futures.Future[T]):
 
     def _tell(self, moment: str, *, waiters: bool) -> None:
         """Tell waiters, and those who block; called with the lock held."""
+        company = self._accompany()
         if waiters:
-            for waiter in self._waiters:
+            for waiter in company.waiters:
                 getattr(waiter, moment)(self)
         else:
             self._ring()
-        if self._waited is not None:
-            self._waited.notify_all()
+        if company.condition is not None:
+            company.condition.notify_all()
 
     def _ring(self) -> None:
         """Wake those who wait for the outcome, to look again; called with the lock held."""
@@ -429,24 +474,25 @@ class Future(concurrent.futures.Future[T]):
 
     def _watch(self, waiter: Waiter) -> None:
         """Have *waiter* told when this future ends, at once if it has."""
-        with self._lock:
+        company = self._accompany()
+        with company.lock:
             if self._state not in _ENDED:
-                self._waiters = [*self._waiters, waiter]
+                company.waiters = [*company.waiters, waiter]
                 return
         waiter.add_cancelled(self) if self._state in _CANCELLED else waiter.add_result(self)
 
     def _unwatch(self, waiter: Waiter) -> None:
-        with self._lock:
+        company = self._accompany()
+        with company.lock:
             # Without a loop here: where Ctrl-C strikes as one goes on, the lock may not be let go.
-            if waiter in self._waiters:
-                waiters = list(self._waiters)
+            if waiter in company.waiters:
+                waiters = list(company.waiters)
                 waiters.remove(waiter)
-                self._waiters = waiters
+                company.waiters = waiters
 
     def _abandon(self, error: BaseException) -> None:
         """End with *error* in a forked child, without telling those who belong to the parent."""
-        self._own_lock = _RLock()
-        self._task, self._waited, self._waiters, self._done_callbacks = None, None, (), ()
+        self._company, self._task = _Company(), None
         self._exception, self._state, self._load = error, FINISHED, None
 
     def _settle(self) -> None:
@@ -478,7 +524,8 @@ class Future(concurrent.futures.Future[T]):
             task.executor._task_ended(task)
 
     def _invoke_callbacks(self) -> None:
-        callbacks, self._done_callbacks = self._done_callbacks, ()
+        company = self._accompany()
+        callbacks, company.callbacks = company.callbacks, ()
         if not callbacks:
             return
         interrupt: KeyboardInterrupt | None = None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from polyexec._current import here
 from polyexec._names import name_of
 from polyexec._tracebacks import from_users_code
-from polyexec.future import Future
-from polyexec.scheduling.job import ENDED, FAILED, LOST, UNSPENT, Job
+from polyexec.future import UNTRIED, Future
+from polyexec.scheduling.job import ENDED, FAILED, LOST, NO_RETRIES, Job
 
 if TYPE_CHECKING:
     import contextvars
@@ -85,7 +85,6 @@ class Task(Job):
         "executor",
         "fn",
         "future",
-        "handle",
         "kwargs",
         "options",
     )
@@ -107,20 +106,16 @@ class Task(Job):
         self.payload: Any = None
         self.priority: int = options.priority
         self.timeout: float | None = options.timeout
-        self.retries: int = options.retries
-        self.spent: tuple[int, int, int] = UNSPENT
+        self.retries: tuple[int, int, int] = NO_RETRIES
+        if options.retries:
+            self.retries = (options.retries, options.retries, options.retries)
         self.state: int = ENDED
         self.place: Any = None
-        #: Whatever the backend wants to find the task by, in `Executor.withdraw` for one.
-        self.handle: Any = None
         self.context: contextvars.Context | None = (
             copy_context() if executor.keeps_context else None
         )
-        future: Future[Any] = Future()
-        future.submitted_at = time.time()
-        future.name = options.name or (fn.__qualname__ if type(fn) is FunctionType else name_of(fn))
-        future._task = self
-        self.future: Future[Any] = future
+        name = options.name or (fn.__qualname__ if type(fn) is FunctionType else name_of(fn))
+        self.future: Future[Any] = Future(self, name, time.time())
 
     @property
     def name(self) -> str:
@@ -153,9 +148,7 @@ class Task(Job):
         future = self.future
         if not future.set_running_or_notify_cancel():
             return False
-        future.started_at = time.time()
-        future.worker = worker
-        future.attempts += 1
+        future._attempt = (worker, time.time(), future.attempts + 1)
         observers = self.executor._ledger.observers
         if observers is not None:
             observers.task_started(self)
@@ -167,8 +160,8 @@ class Task(Job):
         with future._lock:
             if future._state == "RUNNING":
                 future._state = "PENDING"
-                future.worker, future.started_at = None, None
-                future.attempts -= 1
+                attempts = future.attempts - 1
+                future._attempt = (None, None, attempts) if attempts else UNTRIED
 
     def succeed(self, result: Any) -> bool:
         """End the task with *result*."""
@@ -242,15 +235,14 @@ def start_all(tasks: list[Task], worker: str) -> None:
         for task in tasks:
             task.start(worker)
         return
-    now = time.time()
+    first = (worker, time.time(), 1)
     others: list[Task] = []
     for task in tasks:
         future = task.future
-        if future._own_lock is None and future._state == "PENDING":  # see `future`: no calls here
+        # See `future`: no calls here.
+        if future._company is None and future._state == "PENDING" and future._attempt is UNTRIED:
             future._state = "RUNNING"
-            future.started_at = now
-            future.worker = worker
-            future.attempts += 1
+            future._attempt = first
         else:
             others.append(task)
     for task in others:
@@ -272,11 +264,11 @@ def succeed_all(tasks: list[Task], results: list[Any]) -> None:
     late: list[Future[Any]] = []
     for task, result in zip(tasks, results, strict=True):
         future = task.future
-        if future._own_lock is None and future._state == "RUNNING":  # so nobody waits; no calls
+        if future._company is None and future._state == "RUNNING":  # so nobody waits; no calls
             future._result = result
             future.finished_at = now
             future._state = "FINISHED"
-            if future._own_lock is None:
+            if future._company is None:
                 future._task = None
                 leave(task)
             else:

@@ -46,7 +46,7 @@ def test_creating_and_completing_a_future_allocates_no_condition(executor: Any) 
     future = executor.submit(int)
     executor.run_all()
     assert future.result() == 0
-    assert future._waited is None
+    assert future._company.condition is None
     assert (future._waiters, future._done_callbacks) == ((), ())
 
 
@@ -91,7 +91,7 @@ def test_all_who_ask_for_a_lock_at_once_get_the_same() -> None:
             thread.start()
         for thread in asking:
             thread.join()
-        assert all(lock is future._own_lock for lock in locks)
+        assert all(lock is future._lock for lock in locks)
 
 
 def test_a_result_is_returned(executor: Any) -> None:

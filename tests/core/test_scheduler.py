@@ -60,7 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def end_or_repeat(self, job: Job, reason: int) -> None:
         """End *job*, unless it has retries left for *reason*: then it is as if it had not begun."""
-        left = job.retries - job.spent[reason]
+        left = job.retries[reason]
         assert job.spend_retry(reason) == (left > 0)
         if left:
             self.begun.discard(job)
@@ -101,7 +101,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     )
     def submit(self, kind: int, priority: int, timeout: float | None, retries: int) -> Job:
         job = Job(kind, b"", None)
-        job.priority, job.timeout, job.retries = priority, timeout, retries
+        job.priority, job.timeout = priority, timeout
+        job.retries = (retries, retries, retries)
         self.accepted.add(job)
         self.scheduler.submit(job)
         self.dispatch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -80,7 +80,7 @@ class Writer:
     """Does as a worker does with its answers."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
+        self.words, self.stage_memory = link.words, link._stage
         _, self._pipe, *_ = link.fds
         self._staged = b""
         self._written = 0
@@ -96,8 +96,8 @@ class Writer:
         """Leave one on the stage."""
         begun = len(self._staged)
         self._staged += self.answer()
-        self._link._stage[begun : len(self._staged)] = self._staged[begun:]
-        self._link.words[STAGED_TO] = self._written + len(self._staged)
+        self.stage_memory[begun : len(self._staged)] = self._staged[begun:]
+        self.words[STAGED_TO] = self._written + len(self._staged)
 
     def write(self) -> None:
         """Write what is on the stage, and one more."""
@@ -105,7 +105,7 @@ class Writer:
         os.write(self._pipe, data)
         self._written += len(data)
         self._staged = b""
-        self._link.words[STAGED_FROM] = self._written
+        self.words[STAGED_FROM] = self._written
 
     def write_some(self, part: float) -> None:
         """Write a part of that, and die."""
@@ -170,20 +170,17 @@ def test_what_is_written_while_it_is_read_is_left_to_the_pipe(link: Link) -> Non
     writer = Writer(link)
     writer.stage()
 
-    class Words:
-        """The words, for a worker that goes on as soon as one has looked how far it was."""
+    class Stage:
+        """The stage, of a worker that goes on before one has looked at it."""
 
-        def __getitem__(self, place: int) -> int:
-            value: int = words[place]
-            if place == STAGED_TO:
-                writer.write()
-                writer.stage()
-            return value
+        def __getitem__(self, place: slice) -> bytes:
+            writer.write()
+            writer.stage()
+            return bytes(writer.stage_memory[place])
 
-    words = link.words
-    link.words = Words()  # type: ignore[assignment]
-    writer._link = type("Other", (), {"words": words, "_stage": link._stage})()
+    stage: Any = Stage()
+    link._stage = stage
     assert read_stage(link) == []
-    link.words = words
     assert read(link) == [0, 1]
+    link._stage = writer.stage_memory
     assert read_stage(link) == [2]

@@ -12,8 +12,8 @@ __all__ = [
     "ENDED",
     "FAILED",
     "LOST",
+    "NO_RETRIES",
     "QUEUED",
-    "UNSPENT",
     "WITHDRAWN",
     "Job",
 ]
@@ -31,15 +31,15 @@ CRASHED: Final = 1
 FAILED: Final = 2
 
 
-#: The retries that a new job has used up, by reason.
-UNSPENT: Final = (0, 0, 0)
+#: The retries of most jobs, by reason.
+NO_RETRIES: Final = (0, 0, 0)
 
 
 class Job:
     """What one worker does at a time; *kind* groups jobs that are expected to take equally long.
 
     *priority*: higher goes first. *timeout*: seconds that one attempt may run, None for no limit.
-    *retries*: how often it may be run again for each reason, counted apart.
+    *retries*: how often it may be run again yet, for each reason.
     *payload* and *owner* are the driver's, and never looked at here.
     """
 
@@ -53,7 +53,6 @@ class Job:
         "place",
         "priority",
         "retries",
-        "spent",
         "state",
         "timeout",
     )
@@ -64,9 +63,7 @@ class Job:
         self.owner: Any = owner
         self.priority: int = 0
         self.timeout: float | None = None
-        self.retries: int = 0
-        #: How many of its retries were used up, by reason.
-        self.spent: tuple[int, int, int] = UNSPENT
+        self.retries: tuple[int, int, int] = NO_RETRIES
         self.state: int = ENDED
         #: Its place in the order of arrival.
         self.arrival: int = 0
@@ -88,9 +85,9 @@ class Job:
         It may be submitted then. Each *reason* has a budget of its own, so that a job that kills
         its workers is stopped by that, however few of its losses were nobody's fault.
         """
-        spent = list(self.spent)
-        if spent[reason] >= self.retries:
+        left = list(self.retries)
+        if left[reason] <= 0:
             return False
-        spent[reason] += 1
-        self.spent = (spent[0], spent[1], spent[2])
+        left[reason] -= 1
+        self.retries = (left[0], left[1], left[2])
         return True
