@@ -217,12 +217,12 @@ class Overseer:
                 self.unawaited.discard(job)
                 pool.lock.notify_all()
                 continue
-            window, number = job.place, job.number
+            window = job.place
             link = pool.links[window.worker]
             if not window.blocked:
                 if not window.passing:
                     self._hold(link, now, is_stopped=link.is_stopped())
-            elif link.held is None and link.begun == number:
+            elif link.held is None and link.running is job:
                 link.killed = True
                 link.signal(signal.SIGKILL)
 

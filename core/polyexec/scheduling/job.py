@@ -47,7 +47,6 @@ class Job:
         "arrival",
         "estimate",
         "kind",
-        "number",
         "owner",
         "payload",
         "place",
@@ -69,9 +68,8 @@ class Job:
         self.arrival: int = 0
         #: How many seconds it was expected to take when it was assigned.
         self.estimate: float = 0.0
-        #: The window that it is in, None if in none, and its number there.
+        #: The window that it is in, None if in none.
         self.place: Any = None
-        self.number: int = 0
 
     @property
     def name(self) -> str:

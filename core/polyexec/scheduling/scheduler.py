@@ -319,10 +319,9 @@ class Scheduler:
         jobs = self._take(room, window, held)
         if window.left is not None:
             window.left -= len(jobs)
-        for number, job in enumerate(jobs, window.sent):
+        for job in jobs:
             job.state = ASSIGNED
             job.place = window
-            job.number = number
         window.hold(jobs)
         return jobs
 
