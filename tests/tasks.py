@@ -423,3 +423,14 @@ def note_down(path: str, number: int, hard: int, address: tuple[str, int] | None
 @functools.cache
 def _notes(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def close_and_open(directory: str, number: int, closing: int) -> int:
+    """Leave a file of that number; *closing* closes all else, and the next opens what it keeps."""
+    Path(directory, str(number)).touch(exist_ok=False)
+    if number == closing:
+        os.closerange(3, 256)
+    if number == closing + 1:
+        for each in range(64):
+            os.open(str(Path(directory, f"kept-{each}")), os.O_WRONLY | os.O_CREAT)
+    return number

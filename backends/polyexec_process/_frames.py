@@ -22,7 +22,8 @@ gather in the stage, memory that outlives the worker as well, and are written to
 once, and all after `PROMPT` at the latest, unless a job takes longer. `STAGED_FROM` is the number
 of bytes that were in the pipe before what is on the stage, `STAGED_TO` that with those. What lies
 there may be taken from there, once the worker is dead, or is at a job for a while; the pipe brings
-it again.
+it again. The price: if a job closes the pipe, it may be a later one of its message that is taken
+for the one that its worker died of.
 
 The function's number in an `ENTRY` has flags: PARCEL for a call that is a parcel, REFERS for one
 that refers to shared objects by persistent ids. A status has flags as well: PARCEL_RESULT for a

@@ -41,7 +41,7 @@ from polyexec_process._frames import (
     UNPREPARED,
 )
 from polyexec_process._link import Answer, Link, resident
-from polyexec_process._overseer import MOMENT, Overseer, soonest
+from polyexec_process._overseer import MOMENT, TICK, Overseer, soonest
 from polyexec_process._reactor import OVER, Reactor
 from polyexec_process._records import Records
 from polyexec_process._staff import Staff
@@ -510,7 +510,7 @@ class LocalPool:
                 due.append(self.overseer.wind_up())
             timeout = soonest(due)
             over = self.stopping and not self.links and waiting is None
-            self.reactor.resting = timeout is None
+            self.reactor.resting = timeout is None or timeout > TICK
             nap = self._nap()
         if failure is not None:
             self.client.barren(failure)

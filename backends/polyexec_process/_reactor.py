@@ -50,7 +50,7 @@ class Reactor:
         #: When the next turn is due, on a host's thread; and when there are no more.
         self.due_at: float = 0.0
         self._ended = Event()
-        #: Whether the thread sleeps until something happens.
+        #: Whether the thread sleeps until something happens, or for long.
         self.resting: bool = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 

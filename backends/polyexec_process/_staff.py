@@ -264,17 +264,18 @@ class Staff:
         pool.drain(link)
         lost = Lost(link.name, link.pid, exitcode, link.last_words())
         with pool.lock:
-            running = self._forget(link)
+            begun = self._forget(link)
             failure = failure or self._count_miscarriage(link, lost)
             self.failing |= failure is not None
-        expected = link.killed or (running is None and (link.leaving or pool.stopping))
-        if running is not None:
-            expected |= self._tell_end(link, running, lost)
+        expected = link.killed or (not begun and (link.leaving or pool.stopping))
+        for job in begun:
+            expected |= self._tell_end(link, job, lost)
         if not expected:
+            running = begun[-1] if begun else None
             pool.records.after(link.number, partial(pool.client.worker_lost, lost, running))
         with pool.lock:
-            if running is not None:
-                pool.overseer.note_death(running)
+            for job in begun:
+                pool.overseer.note_death(job)
             link.dead, link.exitcode = True, exitcode
             pool.lock.notify_all()
             failure = failure or self.replace()
@@ -286,8 +287,8 @@ class Staff:
         if failure is not None:
             pool.client.barren(failure)
 
-    def _forget(self, link: Link) -> Job | None:
-        """Forget *link*, and return the job that it was running."""
+    def _forget(self, link: Link) -> list[Job]:
+        """Forget *link*, and return what it had begun."""
         pool = self._pool
         pool.reactor.forget(link.answers)
         if link in pool.writing:
@@ -296,12 +297,11 @@ class Staff:
         del pool.links[link.number]
         pool.idle -= link.idle
         pool.most -= link.lingers
-        running = pool.scheduler.lost(link.window, link.begun)
-        if running is not None:
-            pool.note_ended(1)
-            pool.overseer.timed -= running.timeout is not None
+        begun = pool.scheduler.lost(link.window, link.begun)
+        pool.note_ended(len(begun))
+        pool.overseer.timed -= sum(job.timeout is not None for job in begun)
         link.close()
-        return running
+        return begun
 
     def _count_miscarriage(self, link: Link, lost: Lost) -> str | None:
         """Return why no more are worth trying, after too many that died as they started."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import mmap
 import os
@@ -106,7 +107,8 @@ class Worker:
         self._answers = ends.answers
         self._page = ends.page
         self._stage = ends.stage
-        #: How many bytes were written.
+        #: Which pipe it is, and how many bytes were written to it.
+        self._pipe = _identity(ends.answers)
         self._written = 0
         self._initializer = initializer
         self._buffer = b""
@@ -173,6 +175,9 @@ class Worker:
         return b"".join(parts)
 
     def _write(self, data: bytes) -> None:
+        # A task may have closed all, and others' files may have the numbers.
+        if _identity(self._answers) != self._pipe:
+            raise OSError(errno.EBADF, "a task closed the pipe that its worker answers through")
         self._written += len(data)
         try:
             written = os.write(self._answers, data)
@@ -318,6 +323,12 @@ class Worker:
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    """Return what tells an open file from all others."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 class _SamePid:

@@ -328,6 +328,18 @@ class Future(concurrent.futures.Future[T]):
                 self._unpack(self._load)
             return self._exception
 
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """Return whether it has ended, whether it was cancelled, its result and its exception.
+
+        asyncio asks so, in Pythons that have this.
+        """
+        if self._state not in _ENDED:
+            return False, False, None, None
+        if self._state in _CANCELLED:
+            return True, True, None, None
+        error = self.exception()
+        return True, False, None if error is not None else self._result, error
+
     def _unpack(self, load: Callable[[], Any]) -> None:
         """Make the result, in the thread that asks for it; called with the lock held."""
         try:

@@ -68,6 +68,23 @@ def test_the_keywords_of_a_call_without_any_are_no_others_to_change(executor: An
         task.kwargs["x"] = 1
 
 
+@pytest.mark.parametrize("load", [None, int])
+def test_a_snapshot_tells_what_asyncio_is_to_copy(executor: Any, load: Any) -> None:
+    futures = [executor.submit(int) for _ in range(4)]
+    pending, cancelled, failed, done = futures
+    cancelled.cancel()
+    error = ValueError()
+    failed.set_exception(error)
+    done.set_result(0) if load is None else done._task.arrive(load)
+    assert [future._get_snapshot() for future in futures] == [
+        (False, False, None, None),
+        (True, True, None, None),
+        (True, False, None, error),
+        (True, False, 0, None),
+    ]
+    pending.cancel()
+
+
 def test_a_future_takes_attributes_of_others(executor: Any) -> None:
     future = executor.submit(int)
     future.mine = 1

@@ -164,9 +164,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         if running is not None:
             self.begun.add(running)
         lost = self.scheduler.lost(worker.window, worker.begun)
-        assert running is None or lost is running
-        if lost is not None:
-            self.end_or_repeat(lost, reason)
+        assert running is None or lost == [running]
+        for job in lost:
+            self.end_or_repeat(job, reason)
         self.dispatch()
 
     @rule(job=jobs)
@@ -273,9 +273,39 @@ def test_a_lost_workers_jobs_that_had_not_begun_go_first() -> None:
     assigned = scheduler.assign()
     assert assigned is not None
     window, sent = assigned
-    assert scheduler.lost(window, window.first) is sent[0]
+    assert scheduler.lost(window, window.first) == sent[:1]
     assert scheduler.requeued() == sent[1:]
     assert scheduler.ready.first() is (sent[1] if len(sent) > 1 else jobs[len(sent)])
+
+
+def test_what_had_begun_is_lost_though_a_later_one_had_as_well() -> None:
+    scheduler, (window,) = fed()
+    teach(scheduler, window, TINY)
+    for _ in range(8):
+        scheduler.submit(Job(1, b"", None))
+    while scheduler.assign() is not None:
+        pass
+    held = list(window.entries)
+    assert scheduler.lost(window, window.first + 2) == held[:3]
+    assert scheduler.requeued() == held[3:]
+
+
+def test_a_worker_is_given_nothing_until_it_answers_what_it_is_at() -> None:
+    scheduler, (window,) = fed()
+    teach(scheduler, window, TINY)
+    for _ in range(8):
+        scheduler.submit(Job(1, b"", None))
+    while scheduler.assign() is not None:
+        pass
+    scheduler.recall(window)
+    scheduler.answered(window, [TINY], 0.0)
+    assert window.blocked
+    scheduler.recalled(window, window.first + 1)
+    scheduler.answered(window, [TINY], 0.0)
+    assert window.blocked
+    assert scheduler.assign() is None
+    scheduler.answered(window, [TINY], 0.0)
+    assert not window.blocked
 
 
 @pytest.mark.parametrize("begun", [0, 1, 2])

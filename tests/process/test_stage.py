@@ -73,6 +73,41 @@ def test_what_was_done_before_a_death_counts(context: Context, tmp_path: Path) -
     assert sorted(map(int, notes.read_text().split())) == others
 
 
+def test_a_long_task_is_stopped_though_answers_from_before_it_arrive(
+    context: Context, tmp_path: Path
+) -> None:
+    notes, gate = tmp_path / "notes", Gate(PATIENCE)
+    with context.Executor(1) as executor:
+        known_as_quick(executor, notes, gate.address)
+        futures = submitted(executor, notes, gate.address)
+        gate.await_arrivals(1)
+        assert futures[HARD].cancel(running=True)
+        others = [number for number in range(COUNT) if number != HARD]
+        assert [futures[number].result(PATIENCE) for number in others] == others
+        gate.close()
+
+
+def test_nothing_runs_twice_after_a_task_that_closed_all_descriptors(
+    context: Context, tmp_path: Path
+) -> None:
+    with context.Executor(1) as executor:
+        run = [
+            executor.submit(tasks.close_and_open, str(tmp_path), -number, HARD)
+            for number in range(1, 1000)
+        ]
+        assert all(future.result(PATIENCE) < 0 for future in run)
+        futures = [
+            executor.submit(tasks.close_and_open, str(tmp_path), number, HARD)
+            for number in range(COUNT)
+        ]
+        errors = [future.exception(PATIENCE) for future in futures]
+    lost = [number for number, error in enumerate(errors) if error is not None]
+    assert len(lost) == 1
+    assert isinstance(errors[lost[0]], polyexec.WorkerLostError)
+    assert lost[0] >= HARD
+    assert not any(path.stat().st_size for path in tmp_path.iterdir())
+
+
 # -- one end of it, with the other by hand --------------------------------------------------------
 
 

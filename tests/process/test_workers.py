@@ -60,6 +60,17 @@ def test_a_worker_that_was_stopped_while_idle_delays_a_task_with_a_timeout(
         assert future.attempts == 1
 
 
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_task_is_timed_though_idle_workers_are_watched(context: Context, gate: Gate) -> None:
+    executor: Any = context.Executor(1, idle_timeout=10 * PATIENCE)
+    with executor:
+        executor.submit(int).result(PATIENCE)
+        await_that(lambda: executor._pool.reactor.resting)
+        future = executor.options(timeout=0.1).submit(kit_tasks.pass_gate, gate.address)
+        with pytest.raises(polyexec.TaskTimeoutError):
+            future.result(PATIENCE)
+
+
 def test_environment_variables_are_the_workers(context: Context) -> None:
     with context.Executor(1, env={"POLYEXEC_TEST": "told"}) as executor:
         assert executor.submit(os.getenv, "POLYEXEC_TEST").result(PATIENCE) == "told"

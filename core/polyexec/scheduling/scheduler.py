@@ -106,22 +106,24 @@ class Scheduler:
         """Give the worker no more jobs."""
         window.left = 0
 
-    def lost(self, window: Window, begun: int | None) -> Job | None:
-        """Take back what a dead worker held, and return the job that it was running.
+    def lost(self, window: Window, begun: int | None) -> list[Job]:
+        """Take back what a dead worker held, and return what it had begun, in that order.
 
         *begun* is the number of the last that it began, None if it began none.
-        Whatever it answered must have been told before. What it never began goes to others.
+        Whatever it answered must have been told before, so that there is but the one that it was
+        running; unless a task has cut it off from us. What it never began goes to others.
         """
         del self._windows[window.worker]
         self._width -= 1
         window.left = 0
-        running = None if begun is None else window.at(begun)
-        others = [job for job in window.entries if job is not None and job is not running]
+        count = 0 if begun is None else max(begun + 1 - window.first, 0)
+        entries = list(window.entries)
         window.entries.clear()
-        if running is not None:
-            running.state, running.place = ENDED, None
-        self._requeue(others)
-        return running
+        ended = [job for job in entries[:count] if job is not None]
+        for job in ended:
+            job.state, job.place = ENDED, None
+        self._requeue([job for job in entries[count:] if job is not None])
+        return ended
 
     def lost_site(self, window: SiteWindow) -> list[Job]:
         """Return what a site held that is no more: any of it may have begun."""
@@ -213,7 +215,7 @@ class Scheduler:
             self._requeue(back)
         window.first += count
         window.load = load
-        if ended:
+        if ended and window.first > window.stuck:
             window.blocked = False
         self._note_progress(window, now)
         return ended
@@ -285,12 +287,14 @@ class Scheduler:
         )
 
     def recall(self, window: Window) -> None:
-        """Give the worker nothing more until it answers; what it has is held back."""
+        """Give the worker nothing more until it goes on; what it has is held back."""
         window.blocked = True
         window.floor = window.sent
+        window.stuck = window.floor
 
     def recalled(self, window: Window, begun: int) -> None:
         """Queue again what was held back and comes after number *begun*."""
+        window.stuck = begun
         back: list[Job] = []
         for place in range(max(begun + 1 - window.first, 0), window.floor - window.first):
             job = window.entries[place]

@@ -31,6 +31,7 @@ class Window:
         "passing",
         "progressed_at",
         "starting",
+        "stuck",
         "width",
         "worker",
     )
@@ -64,8 +65,10 @@ class Window:
         self.starting: bool = True
         #: Whether it is among those that have nothing to do.
         self.idling: bool = True
-        #: Whether its jobs were recalled, and it has answered nothing since.
+        #: Whether its jobs were recalled, and it has not gone on since.
         self.blocked: bool = False
+        #: The number of the job that it was at then, as far as that is known.
+        self.stuck: int = -1
         #: When it last answered, or was given something while it had nothing.
         self.progressed_at: float = 0.0
 
