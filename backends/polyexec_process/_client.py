@@ -12,7 +12,7 @@ from polyexec.scheduling import CRASHED
 
 if TYPE_CHECKING:
     from polyexec.scheduling import Job
-    from polyexec_process._link import Answer
+    from polyexec_process._answers import Answer
 
 
 class Lost(NamedTuple):

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from polyexec import BrokenExecutor, Task
     from polyexec.serialization.uses import UsesRef
     from polyexec.surroundings import Propagation
+    from polyexec_process._answers import Answer
     from polyexec_process._client import Engine, Lost
     from polyexec_process._executor import ProcessExecutor
-    from polyexec_process._link import Answer
     from polyexec_process._packer import Call
     from polyexec_process._parcels import Blob
 

@@ -17,7 +17,7 @@ From the worker `ANSWER` (length, status, microseconds), then that many bytes. A
 outlive their writer, so what a worker answered counts, however it ended. Its first answer is READY
 with its pid, or UNPREPARED with the exception of its initializer.
 
-To write takes a third of the time that a tiny job takes there, so answers to a message's jobs
+To write takes a quarter of the time that a tiny job takes there, so answers to a message's jobs
 gather on the stage, memory that outlives the worker as well, and are written together: the last at
 once, and all after `PROMPT` at the latest, unless a job takes longer. `STAGED_FROM` is the number
 of bytes that were in the pipe before what is on the stage, `STAGED_TO` that with those. What lies

@@ -9,12 +9,12 @@ import os
 import socket
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from polyexec.namedtuple import NamedTuple
 from polyexec.serialization import dumps_exception
+from polyexec_process._answers import AnswerStream
 from polyexec_process._frames import (
-    ANSWER,
     BEGUN,
     BEGUN_AT,
     END,
@@ -33,36 +33,27 @@ from polyexec_process._frames import (
     PARCEL_RESULT,
     REFERS,
     STAGE_SIZE,
-    STAGED_FROM,
-    STAGED_TO,
 )
 from polyexec_process._lessons import Lessons
 from polyexec_process._memory import memory
 from polyexec_process._parcels import Inbox, Parcel
-from polyexec_process._readbuffer import READ, ReadBuffer
 from polyexec_process._workerprocess import WorkerProcess
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from polyexec.scheduling import Job, Window
     from polyexec.waiting import Condition
+    from polyexec_process._answers import Answer
 
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 _DUMP_SIZE = 1 << 16
-#: After how many seconds a worker that has answered nothing is at what takes long.
-LATE: Final = 0.001
-
-
-#: One answer of a worker: its status, the seconds that it took, and what it carries: a pickle, and
-#: the buffers that the pickle refers to. A plain tuple, for there are very many.
-Answer: TypeAlias = "tuple[int, float, bytes | memoryview, Sequence[memoryview]]"
 
 
 class Link:
-    """Descriptors and state of one worker; the pool's lock guards all but `read`."""
+    """Descriptors and state of one worker; the pool's lock guards all but `stream`."""
 
     window: Window
 
@@ -101,18 +92,7 @@ class Link:
         #: Since when it is held back, until it is certain what it had begun by then.
         self.held: float | None = None
         self.out: deque[memoryview] = deque()
-        self._reading = ReadBuffer()
-        self._parts: list[bytes] = []
-        self._got = 0
-        self._need = ANSWER.size
-        #: How many bytes of answers have come, and how many of those, from the stage, the pipe is
-        #: to bring again.
-        self._came = 0
-        self._ahead = 0
-        #: How far the stage was filled at the last look, and when that was first seen.
-        self._staged_to = 0
-        self._staged_at = 0.0
-        #: Whether some calls or results have been parcels.
+        #: Whether some calls have been parcels.
         self._has_parcels = False
         opened = _open()
         self.jobs: int = opened.jobs
@@ -125,7 +105,7 @@ class Link:
         self.fds: tuple[int, ...] = opened.theirs
         page = memoryview(opened.page)
         self.words: memoryview = page[:PAGE_SIZE].cast("Q")
-        self._stage = page[PAGE_SIZE:]
+        self.stream: AnswerStream = AnswerStream(self.words, page[PAGE_SIZE:])
         self.words[BEGUN] = NOTHING_BEGUN
         self.words[LIMIT] = self.words[FLOOR] = 0
 
@@ -234,82 +214,9 @@ class Link:
 
     # -- from the worker -------------------------------------------------------------------------
 
-    def read(self) -> tuple[list[Answer], bool]:
-        """Return the answers that have come, and whether more may come."""
-        answers: list[Answer] = []
-        for _ in range(8):  # so that one worker does not keep us from the others
-            try:
-                data = self._reading.read(self.answers, self._need - self._got)
-            except BlockingIOError:
-                return answers, True
-            if not data:
-                return answers, False
-            size = len(data)
-            if self._ahead:
-                known = min(self._ahead, size)
-                self._ahead -= known
-                data = data[known:]
-            self._take(data, answers)
-            if size < READ:
-                break
-        return answers, True
-
-    def staged_for(self, now: float) -> float | None:
-        """Return for how many seconds the stage is to be left alone, None if nothing is there.
-
-        While its worker answers, what is there is soon in the pipe; no need to have it twice.
-        """
-        to = self.words[STAGED_TO]
-        if to <= self._came:
-            return None
-        if to != self._staged_to:
-            self._staged_to, self._staged_at = to, now
-        return max(self._staged_at + LATE - now, 0.0)
-
-    def read_stage(self) -> list[Answer]:
-        """Return the answers on the stage, of a worker that is dead or at what takes long."""
-        answers: list[Answer] = []
-        since, to = self.words[STAGED_FROM], self.words[STAGED_TO]
-        if since <= self._came < to:  # else there are others before, in the pipe
-            data = bytes(self._stage[self._came - since : to - since])
-            # If it has gone on meanwhile: this changes before anything there does.
-            if self.words[STAGED_FROM] == since:
-                self._ahead += len(data)
-                self._take(data, answers)
-        return answers
-
-    def _take(self, data: bytes, answers: list[Answer]) -> None:
-        self._parts.append(data)
-        self._came += len(data)
-        self._got += len(data)
-        if self._got >= self._need:
-            self._parse(answers)
-
-    def _parse(self, answers: list[Answer]) -> None:
-        data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
-        unpack, size, at, end = ANSWER.unpack_from, ANSWER.size, 0, len(data)
-        need, last, append, seen = size, len(data) - ANSWER.size, answers.append, 0
-        while at <= last:
-            length, status, micros = unpack(data, at)
-            seen |= status
-            if not length:
-                at += size
-                append((status, micros * 1e-6, b"", ()))
-                continue
-            start = at + size
-            if end - start < length:
-                need = size + length
-                break
-            at = start + length
-            append((status, micros * 1e-6, data[start:at], ()))
-        if seen & FLAGS:
-            self._has_parcels = True
-        rest = data[at:] if at else data
-        self._parts, self._got, self._need = ([rest] if rest else []), len(rest), need
-
     def unwrap(self, jobs: list[Job], answers: list[Answer]) -> list[Answer]:
         """Return *answers*, to *jobs*, without their flags: what was a parcel is opened."""
-        if not self._has_parcels:
+        if not (self._has_parcels or self.stream.has_flags):
             return answers
         return [
             self._unwrap(job, answer)
@@ -394,7 +301,7 @@ class Link:
     def release_page(self) -> None:
         """Let go of the page and the stage, in a process that has no use for them."""
         self.words.release()
-        self._stage.release()
+        self.stream.stage.release()
 
     def close(self) -> None:
         """Close everything."""

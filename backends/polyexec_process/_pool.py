@@ -40,7 +40,7 @@ from polyexec_process._frames import (
     RECORDS,
     UNPREPARED,
 )
-from polyexec_process._link import Answer, Link, resident
+from polyexec_process._link import Link, resident
 from polyexec_process._overseer import MOMENT, TICK, Overseer, soonest
 from polyexec_process._reactor import OVER, Reactor
 from polyexec_process._records import Records
@@ -49,6 +49,7 @@ from polyexec_process._staff import Staff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from polyexec_process._answers import Answer
     from polyexec_process._births import Births, NewWorker
     from polyexec_process._client import Client
     from polyexec_process._reactor import Host
@@ -338,7 +339,7 @@ class LocalPool:
         """Take what a dead worker has answered."""
         more = link.answers >= 0
         while more:
-            answers, more = link.read()
+            answers, more = link.stream.read(link.answers)
             if answers:
                 self._deliver(link, answers)
             elif more:
@@ -391,7 +392,7 @@ class LocalPool:
     def answered(self, link: Link) -> None:
         if link.answers < 0:
             return  # it died while this event waited for its turn
-        answers, more = link.read()
+        answers, more = link.stream.read(link.answers)
         if answers:
             self._deliver(link, answers)
         if not more:
@@ -479,7 +480,7 @@ class LocalPool:
     # -- the reactor -------------------------------------------------------------------------------
 
     def _take_staged(self, link: Link) -> None:
-        answers = link.read_stage()
+        answers = link.stream.read_stage()
         if answers:
             self._deliver(link, answers)
 
@@ -488,7 +489,7 @@ class LocalPool:
         now = time.monotonic()
         waits = []
         for link in list(self.links.values()):
-            wait = link.staged_for(now)
+            wait = link.stream.staged_for(now)
             if wait == 0.0:
                 self._take_staged(link)
             else:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.fakes import PATIENCE, await_that
+from polyexec.future import _TAKE_TURNS
 from polyexec.task import start_all, succeed_all
 
 
@@ -28,6 +29,15 @@ def test_who_waits_is_woken_when_the_other_outcomes_are_there(executor: Any) -> 
     assert seen == [[True, True, True]]
     assert [future.result() for future in futures] == [1, 2, 3]
     assert executor.busy == 0
+
+
+@pytest.mark.skipif(not _TAKE_TURNS, reason="where threads take no turns each has a lock at once")
+def test_many_outcomes_that_nobody_waits_for_need_no_lock(executor: Any) -> None:
+    tasks = _started(executor, 3)
+    futures = [task.future for task in tasks]
+    succeed_all(tasks, [1, 2, 3])
+    assert [future.result() for future in futures] == [1, 2, 3]
+    assert [future._company for future in futures] == [None] * 3
 
 
 def test_of_many_outcomes_one_that_was_cancelled_keeps_that(executor: Any) -> None:

@@ -213,6 +213,17 @@ def teach(scheduler: Scheduler, window: Window, seconds: float) -> None:
     scheduler.answered(window, [seconds], 0.0)
 
 
+def laden() -> tuple[Scheduler, Window]:
+    """Return a scheduler, and its only worker, which holds several jobs."""
+    scheduler, (window,) = fed()
+    teach(scheduler, window, TINY)
+    for _ in range(8):
+        scheduler.submit(Job(1, b"", None))
+    while scheduler.assign() is not None:
+        pass
+    return scheduler, window
+
+
 def test_a_kind_that_was_never_seen_is_sent_alone() -> None:
     scheduler, _ = fed(1, 1, 1)
     assigned = scheduler.assign()
@@ -279,24 +290,14 @@ def test_a_lost_workers_jobs_that_had_not_begun_go_first() -> None:
 
 
 def test_what_had_begun_is_lost_though_a_later_one_had_as_well() -> None:
-    scheduler, (window,) = fed()
-    teach(scheduler, window, TINY)
-    for _ in range(8):
-        scheduler.submit(Job(1, b"", None))
-    while scheduler.assign() is not None:
-        pass
+    scheduler, window = laden()
     held = list(window.entries)
     assert scheduler.lost(window, window.first + 2) == held[:3]
     assert scheduler.requeued() == held[3:]
 
 
 def test_a_worker_is_given_nothing_until_it_answers_what_it_is_at() -> None:
-    scheduler, (window,) = fed()
-    teach(scheduler, window, TINY)
-    for _ in range(8):
-        scheduler.submit(Job(1, b"", None))
-    while scheduler.assign() is not None:
-        pass
+    scheduler, window = laden()
     scheduler.recall(window)
     scheduler.answered(window, [TINY], 0.0)
     assert window.blocked
@@ -310,12 +311,7 @@ def test_a_worker_is_given_nothing_until_it_answers_what_it_is_at() -> None:
 
 @pytest.mark.parametrize("begun", [0, 1, 2])
 def test_recalled_jobs_are_those_that_had_not_begun(begun: int) -> None:
-    scheduler, (window,) = fed()
-    teach(scheduler, window, TINY)
-    for _ in range(8):
-        scheduler.submit(Job(1, b"", None))
-    while scheduler.assign() is not None:
-        pass
+    scheduler, window = laden()
     held, first = len(window.entries), window.first
     scheduler.recall(window)
     scheduler.recalled(window, first + begun)

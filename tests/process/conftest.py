@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import polyexec
+from core.fakes import PATIENCE
+from polyexec.testing._gate import Gate
 from process.programs import LOCAL, Runner
 
 if TYPE_CHECKING:
@@ -42,3 +44,11 @@ def program(method: str, tmp_path: Path) -> Iterator[Runner]:
     runner.kill()
     assert survivors == []
     assert runner.leftovers() == []
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a gate at which tasks wait; it opens when the test ends."""
+    gate = Gate(PATIENCE)
+    yield gate
+    gate.close()

@@ -14,7 +14,6 @@ import polyexec
 import tasks
 from core.fakes import PATIENCE, await_that, uncollected
 from polyexec.serialization.payloads import dumps
-from polyexec.testing._gate import Gate
 from polyexec.testing.tasks import pass_gate
 from process.conftest import METHODS
 from process.programs import LOCAL
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from polyexec import Context, Executor
+    from polyexec.testing._gate import Gate
     from process.programs import Runner
 
 
@@ -96,10 +96,10 @@ def test_an_error_keeps_no_item_where_it_was_raised(context: Context, chunksize:
         assert executor.submit(_seen_alive).result() == [False] * 6
 
 
-@pytest.mark.parametrize("method", [*METHODS, "zmq"])
-def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(method: str) -> None:
-    gate = Gate(PATIENCE)
-
+@pytest.mark.parametrize("method", METHODS)
+def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(
+    method: str, gate: Gate
+) -> None:
     def leave() -> weakref.ref[Any]:
         executor = polyexec.get_context(method).Executor(1)
         first = executor.submit(pass_gate, gate.address)
@@ -112,7 +112,6 @@ def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(method:
 
     dropped = leave()
     await_that(lambda: dropped() is None)  # the reactor may be about to let go of the last task
-    gate.close()
 
 
 @pytest.mark.parametrize("method", LOCAL)

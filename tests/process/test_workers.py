@@ -23,7 +23,6 @@ from core.fakes import PATIENCE, await_that, python
 from polyexec._map import AHEAD
 from polyexec.cpus import usable_cpus
 from polyexec.testing import tasks as kit_tasks
-from polyexec.testing._gate import Gate
 from process.programs import LOCAL
 
 if sys.platform != "win32":
@@ -33,14 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from polyexec import Context
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    """Return a gate at which tasks wait; it opens when the test ends."""
-    gate = Gate(PATIENCE)
-    yield gate
-    gate.close()
+    from polyexec.testing._gate import Gate
 
 
 @pytest.fixture
