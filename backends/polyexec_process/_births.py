@@ -54,7 +54,7 @@ if hasattr(os, "register_at_fork"):
 class Births:
     """One nursery, which bears workers in the way of *method*.
 
-    It need not wait to be asked for the *first* worker, which is there the sooner for that.
+    *waiting* is a thread that does nothing until this is there.
     """
 
     def __init__(
@@ -65,17 +65,15 @@ class Births:
         preload: list[str],
         threads: int,
         *,
-        first: NewWorker | None = None,
+        waiting: threading.Thread | None = None,
     ) -> None:
         caps = {name: str(threads) for name in _THREAD_CAPS if name not in os.environ}
         self._env = {**caps, **env}
         with one_at_a_time:
             self.sock, theirs = map(_above_stdio, socket.socketpair())
             try:
-                if first is not None:
-                    self.bear(first)
                 if method == "fork":
-                    self.pid = self._fork(theirs, initializer)
+                    self.pid = self._fork(theirs, initializer, waiting)
                 else:
                     self.pid = self._exec(theirs, method, preload)
             except BaseException:
@@ -99,6 +97,16 @@ class Births:
         with contextlib.suppress(OSError):  # it has ended; or who means it says so again
             self.sock.send(frame(("signal", number, int(signum))), socket.MSG_DONTWAIT)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the nursery has not ended, as far as is known."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+
     def hear(self) -> tuple[Any, ...] | None:
         """Return the nursery's next message, None if it has ended."""
         try:
@@ -116,9 +124,14 @@ class Births:
         with contextlib.suppress(ChildProcessError):  # somebody else waits for all children
             os.waitpid(self.pid, 0)
 
-    def _fork(self, sock: socket.socket, initializer: Callable[[], object] | None) -> int:
+    def _fork(
+        self,
+        sock: socket.socket,
+        initializer: Callable[[], object] | None,
+        waiting: threading.Thread | None,
+    ) -> int:
         load_what_workers_need()
-        if threading.active_count() > 1:
+        if not {threading.current_thread(), waiting}.issuperset(threading.enumerate()):
             # What a worker may load later, for another thread may be about to: that leaves it half
             # loaded in the child, and the lock of the import held by nobody.
             import hashlib  # noqa: F401
@@ -135,7 +148,8 @@ class Births:
             return pid
         try:
             self.sock.close()
-            os.environ.update(self._env)
+            for name, value in self._env.items():  # `update` looks for the kind of what it is given
+                os.environ[name] = value
             be_nursery(sock, parent, initializer=initializer)
         except BaseException:  # noqa: BLE001 - it must never return into the parent's code
             import traceback

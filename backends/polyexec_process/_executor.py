@@ -18,7 +18,7 @@ from polyexec.cpus import usable_cpus
 from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
-from polyexec_process._births import Births, NewWorker
+from polyexec_process._births import Births
 from polyexec_process._crew import Crew, settle
 from polyexec_process._inherit import dumps_for_heir
 from polyexec_process._nursery import current_directory
@@ -203,14 +203,14 @@ def _remote_traceback(text: str) -> BaseException:
 
 def _births(
     context: ProcessContext, settings: Settings, share: int, known: weakref.ref[Destination]
-) -> Callable[[NewWorker], Births]:
+) -> Callable[[threading.Thread | None], Births]:
     bound = settings.initialize if settings.initializer is not None else None
 
-    def start(first: NewWorker) -> Births:
+    def start(waiting: threading.Thread | None) -> Births:
         destination = known()
         if context.name == "fork" and destination is not None:
             destination.inheritance = Inheritance()
-        return Births(context.name, bound, settings.env, context.preload, share, first=first)
+        return Births(context.name, bound, settings.env, context.preload, share, waiting=waiting)
 
     return start
 

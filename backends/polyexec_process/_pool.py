@@ -48,9 +48,10 @@ from polyexec_process._staff import Staff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from polyexec_process._answers import Answer
-    from polyexec_process._births import Births, NewWorker
+    from polyexec_process._births import Births
     from polyexec_process._client import Client
     from polyexec_process._reactor import Host
     from polyexec_process._workerprocess import WorkerProcess
@@ -76,7 +77,7 @@ class LocalPool:
         self,
         size: int,
         client: Client,
-        births: Callable[[NewWorker], Births],
+        births: Callable[[Thread | None], Births],
         prepare: Callable[[str], bytes],
         names: str,
         *,
@@ -185,43 +186,29 @@ class LocalPool:
                 self._start_worker()
 
     def _start_worker(self) -> None:
+        self._open()
         if self._all_at_once:
-            self._start_workers()
-        else:
-            self._start(self._bear_one)
-
-    def _bear_one(self) -> None:
-        if len(self.links) < self.most:
+            self._staff.bear_all(hurry=self.outstanding > 0)
+        elif len(self.links) < self.most:
             self._staff.bear()
 
     def start_workers(self) -> None:
         """Start all workers."""
         if not self.lock.is_held:  # as above
             with Uninterrupted(), self.lock:
-                self._start_workers()
+                self._open()
+                self._staff.bear_all()
 
-    def _start_workers(self) -> None:
-        self._start(self._staff.bear_all)
-
-    def _start(self, bear: Callable[[], object]) -> None:
-        """Have *bear* called, with the nursery and the reactor's thread there, once it returns."""
-        if self.reactor.thread is not None:
-            bear()
-            return
-        # In this order: the nursery is forked before there is a thread of ours, and it takes longer
-        # for a worker to be there than for that.
+    def _open(self) -> None:
+        """Have the reactor's thread and the nursery there; called with the lock held."""
+        if self.reactor.thread is None:
+            # First, though a nursery is forked after it: the thread waits for the lock. One that is
+            # started beside processes that start waits for its turn, on two processors often for as
+            # long as all this takes.
+            self.reactor.open()
+            self.records.selector = self.reactor.selector
+            self.reactor.start(self._turn, self._failed)
         self._staff.open()
-        try:
-            try:
-                bear()
-            finally:
-                # Jobs that the user's reducers have submitted meanwhile have nobody else.
-                if self.links or self.outstanding:
-                    self.reactor.start(self._turn, self._failed)
-        finally:
-            if self.reactor.thread is None:  # all anew with the next job
-                self._staff.undo()
-                self.reactor.close()
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
@@ -315,7 +302,10 @@ class LocalPool:
 
     def processes(self) -> dict[int, WorkerProcess]:
         """Return the workers by pid; waits for those that are being started."""
+        inside = self.lock.is_held
         with Uninterrupted(), self.lock:
+            if not inside:
+                self._staff.bear_wanted()
             workers = [link.process for link in self.links.values()]
         return {pid: worker for worker in workers if (pid := worker.pid) is not None}
 

@@ -59,8 +59,12 @@ class Reactor:
         # Another thread may fork in between: each is known as soon as it is there.
         self._selector = selectors.DefaultSelector()
         self._lookout = Lookout(self._selector.select)
-        # Sockets, for one that is closed refuses: a number might be another's by then.
-        self._waker = socket.socketpair()
+        try:
+            # Sockets, for one that is closed refuses: a number might be another's by then.
+            self._waker = socket.socketpair()
+        except BaseException:
+            self.close()
+            raise
         for end in self._waker:
             end.setblocking(False)  # noqa: FBT003 - its only signature
         self.watch(self._waker[0].fileno(), READ, self._awake)
@@ -86,6 +90,7 @@ class Reactor:
                 self.thread.start()
             except BaseException:
                 self.thread = None
+                self.close()
                 raise
         else:
             self.thread = self._host.thread

@@ -15,15 +15,19 @@ from polyexec_process._reactor import READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from polyexec.scheduling import Job
-    from polyexec_process._births import Births, NewWorker
+    from polyexec_process._births import Births
     from polyexec_process._pool import LocalPool
 
 #: How many workers in a row may die before they were ready, where no other is.
 MISCARRIAGES: Final = 3
 #: How many seconds to go on with the workers that there are, where none could be started.
 SCARCE: Final = 1.0
+#: How many seconds workers for which there is no work yet are put off, for their births not to
+#: hold up the first.
+_LEISURE: Final = 0.02
 #: How many seconds pass before it is tried again, at least.
 _PAUSE: Final = 0.01
 #: How many births may be under way, for which the nursery's socket has room by far: we don't wait
@@ -34,14 +38,14 @@ UNDER_WAY: Final = 32
 class Staff:
     """The workers of *pool*; all but `open` is called with its lock held, or by its reactor.
 
-    *births* starts the nursery with the first of them, *prepare* makes the first message for a
+    *births* starts the nursery, while a given thread waits; *prepare* makes the first message for a
     worker of a given name.
     """
 
     def __init__(
         self,
         pool: LocalPool,
-        births: Callable[[NewWorker], Births],
+        births: Callable[[Thread | None], Births],
         prepare: Callable[[str], bytes],
         name: str,
         max_tasks: int | None,
@@ -53,29 +57,31 @@ class Staff:
         self._max_tasks = max_tasks
         self._numbers = itertools.count(1)
         self._births: Births | None = None
-        self._is_open = False
+        self._is_closed = False
         #: The worker that is being asked for.
         self._coming: Link | None = None
         #: Before when it is no use to ask for another worker, while there are others.
         self._next_try = 0.0
         #: How many births the nursery has not told of, and how many more workers are to be started
-        #: whether there is work or not.
+        #: whether there is work or not, and when.
         self._under_way = 0
         self._wanted = 0
+        self._others_at = 0.0
         #: How many workers in a row have died before they were ready.
         self.miscarriages: int = 0
         #: Whether there will be no more workers, of which the client may not have heard yet.
         self.failing: bool = False
 
     def open(self) -> None:
-        """Make ready for workers; the first has the nursery started."""
-        self._is_open = True
-        self._pool.reactor.open()
-        self._pool.records.selector = self._pool.reactor.selector
+        """Start the nursery, unless it is there or has been."""
+        if self._births is None and not self._is_closed:
+            reactor = self._pool.reactor
+            self._births = self._make_births(reactor.thread)
+            reactor.watch(self._births.sock.fileno(), READ, self._hear)
 
     def close(self) -> None:
-        """End the nursery, if there is one, for there will be no other."""
-        self._is_open = False
+        """End the nursery, if there is one; there will be no other."""
+        self._is_closed = True
         births, self._births = self._births, None
         if births is not None:
             self._pool.reactor.forget(births.sock.fileno())
@@ -85,24 +91,28 @@ class Staff:
         """Close this forked child's copies of what is the parent's."""
         if self._births is not None:
             self._births.sock.close()
-        if self._coming is not None:  # the child is the nursery
+        if self._coming is not None:
             self._coming.close()
             self._coming.release_page()
 
-    def undo(self) -> None:
-        """Forget the workers, and end the nursery, as if none had been asked for."""
-        for link in list(self._pool.links.values()):
-            self._forget(link)
-            self._pool.records.drain(link.number)
-            self._pool.records.forget(link.number)
-        self._under_way = self._wanted = 0
-        self.close()
-
     # -- births ------------------------------------------------------------------------------------
 
-    def bear_all(self) -> None:
-        """Start as many workers as there may be; some once others are born, if those are many."""
-        self._wanted = self._pool.most - len(self._pool.links)
+    def bear_all(self, *, hurry: bool = True) -> None:
+        """Start as many workers as there may be; some once others are born, if those are many.
+
+        Without *hurry* the first comes first, for there is but one job yet.
+        """
+        pool = self._pool
+        if hurry or pool.links:
+            self._wanted = pool.most - len(pool.links)
+            self.bear_wanted()
+        elif self.bear():
+            self._wanted = pool.most - 1
+            self._others_at = time.monotonic() + _LEISURE
+
+    def bear_wanted(self) -> None:
+        """Start those that are put off."""
+        self._others_at = 0.0
         try:
             while self._wanted > 0 and self.bear():
                 pass
@@ -115,14 +125,13 @@ class Staff:
 
         Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
         """
-        pool = self._pool
-        if not self._may_bear:
+        pool, births = self._pool, self._births
+        if births is None or not self._may_bear:
             return False
         if pool.links and time.monotonic() < self._next_try:
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
-        body = self._prepare(name)
         try:
             link = self._open_link(number, name)
         except OSError as error:
@@ -130,20 +139,19 @@ class Staff:
         link.window = pool.scheduler.add_worker(number, self._max_tasks)
         self._coming = link
         try:
-            self._ask((number, (*link.fds, pool.records.descriptor(number))))
-        except BaseException as error:
-            pool.scheduler.lost(link.window, None)
-            link.close()
-            pool.records.drain(number)
-            pool.records.forget(number)
+            births.bear((number, (*link.fds, pool.records.descriptor(number))))
+        except OSError as error:
+            self._disown(link)
             if isinstance(error, BrokenPipeError | ConnectionResetError):
                 return False  # the nursery has ended, which we shall hear of
-            if isinstance(error, OSError):
-                return self._do_with_fewer(error)
-            raise
-        finally:
-            self._coming = None
+            return self._do_with_fewer(error)
         self._under_way += 1
+        try:
+            body = self._prepare(name)  # while it is born
+        except BaseException:
+            self._disown(link)  # by which it ends
+            raise
+        self._coming = None
         self._wanted -= self._wanted > 0
         link.release_fds()
         pool.records.opened(number)
@@ -153,13 +161,13 @@ class Staff:
         pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
         return True
 
-    def _ask(self, worker: NewWorker) -> None:
-        """Have the nursery bear a worker, and start it if there is none yet."""
-        if self._births is None:
-            self._births = self._make_births(worker)
-            self._pool.reactor.watch(self._births.sock.fileno(), READ, self._hear)
-        else:
-            self._births.bear(worker)
+    def _disown(self, link: Link) -> None:
+        """Do without a worker that is to be none of the pool's."""
+        self._coming = None
+        self._pool.scheduler.lost(link.window, None)
+        link.close()
+        self._pool.records.drain(link.number)
+        self._pool.records.forget(link.number)
 
     def _signal(self, number: int, signum: signal.Signals) -> None:
         births = self._births  # the reactor may close it
@@ -168,9 +176,7 @@ class Staff:
 
     @property
     def _may_bear(self) -> bool:
-        if not self._is_open or self._pool.stopping or self.failing:
-            return False
-        return self._under_way < UNDER_WAY
+        return not (self._pool.stopping or self.failing) and self._under_way < UNDER_WAY
 
     @property
     def is_short(self) -> bool:
@@ -179,7 +185,7 @@ class Staff:
         links = pool.links.values()
         if len(links) >= pool.most:
             return False
-        if self._wanted > 0:
+        if self._wanted > 0 and time.monotonic() >= self._others_at:
             return True
         # What those that are to end have is theirs.
         theirs = sum(link.window.held for link in links if link.leaving)
@@ -188,9 +194,12 @@ class Staff:
     @property
     def due(self) -> float | None:
         """How many seconds may pass until `replace` is called again, None for any."""
-        if not self._may_bear or not self.is_short:
+        if self._births is None or not self._may_bear:
             return None
-        return max(self._next_try - time.monotonic(), _PAUSE)
+        now = time.monotonic()
+        if self.is_short:
+            return max(self._next_try - now, _PAUSE)
+        return max(self._others_at - now, 0.0) if self._wanted > 0 else None
 
     def _open_link(self, number: int, name: str) -> Link:
         link = Link(number, name, self._pool.lock, self._signal)

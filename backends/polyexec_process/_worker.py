@@ -19,8 +19,10 @@ import select
 import signal
 import sys
 import time
+from functools import cached_property
 
 from polyexec._current import here
+from polyexec.interrupts import signal as handle
 from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.exceptions import dumps_exception
 from polyexec.serialization.payloads import LARGE, dumps_parts
@@ -117,7 +119,7 @@ class Worker:
         poller.register(ends.jobs, select.POLLIN)
         self._lookout = Lookout(poller.poll)
         self._functions = KeptFunctions()
-        self._holdings = Holdings(ends.rights)
+        self._rights = ends.rights
         self._running = False
         self._pid = os.getpid()
         #: What is true at 0, but in a child that a task forked.
@@ -127,7 +129,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
-        signal.signal(signal.SIGINT, self._interrupt)
+        handle(signal.SIGINT, self._interrupt)
         try:
             while True:
                 kind, count, body = self._read()
@@ -148,6 +150,10 @@ class Worker:
         """Pass Ctrl-C on to the task; between tasks it is nobody's."""
         if self._running:
             raise KeyboardInterrupt
+
+    @cached_property
+    def _holdings(self) -> Holdings:
+        return Holdings(self._rights)
 
     # -- messages --------------------------------------------------------------------------------
 

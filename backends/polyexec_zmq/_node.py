@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from polyexec_process.engine import Births, NewWorker
+from polyexec_process.engine import Births
 from polyexec_zmq import _wire as wire
 from polyexec_zmq._admission import MALFORMED
 from polyexec_zmq._exchange import Exchange
@@ -123,22 +123,16 @@ class Node:
         """Join."""
         self.line.start()
 
-    def births(self, env: Mapping[str, str], cpus: int, first: NewWorker) -> Births:
-        """Return a nursery for workers with *env*, each of which has so many *cpus*.
-
-        It bears the *first*.
-        """
+    def births(self, env: Mapping[str, str], cpus: int, _: threading.Thread | None) -> Births:
+        """Return a nursery for workers with *env*, each of which has so many *cpus*."""
         if not env and cpus == 1:
             with self._lock:
                 spare, self._spare = self._spare, None
             if spare is not None:
-                try:
-                    spare.bear(first)
-                except OSError:  # it has died
-                    spare.close()
-                else:
+                if spare.is_there:
                     return spare
-        return Births(self.method, None, {**self.env, **env}, [], cpus, first=first)
+                spare.close()
+        return Births(self.method, None, {**self.env, **env}, [], cpus)
 
     def drain(self) -> None:
         """Leave once what runs has ended, or the head has been out of reach for too long."""

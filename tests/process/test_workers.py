@@ -200,6 +200,17 @@ def test_an_executor_that_cannot_be_started_is_with_a_later_task(
     assert _descriptors() == before
 
 
+def test_workers_without_work_are_there_soon_or_as_somebody_asks() -> None:
+    context = polyexec.get_context("fork")
+    executor: Any
+    with context.Executor(3) as executor:
+        executor.submit(int).result(PATIENCE)
+        await_that(lambda: len(executor._pool.links) == 3)
+    with context.Executor(3) as executor:
+        executor.submit(int)
+        assert len(executor._processes) == len(executor.workers()) == 3
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_no_job_is_left_to_a_worker_that_may_never_be(
     context: Context, monkeypatch: pytest.MonkeyPatch

@@ -66,8 +66,9 @@ def loggers() -> list[logging.Logger]:
 def disinherit() -> None:
     """Take the parent's handlers and filters off a forked child's loggers."""
     for logger in loggers():
-        _disinherited.append((logger.handlers, logger.filters))
-        logger.handlers, logger.filters = [], []
+        if logger.handlers or logger.filters:
+            _disinherited.append((logger.handlers, logger.filters))
+            logger.handlers, logger.filters = [], []
         logger.propagate = True  # whether it does, is seen to where the record is handled
 
 
