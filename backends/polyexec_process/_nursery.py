@@ -29,8 +29,6 @@ import socket
 import struct
 import sys
 
-from polyexec.interrupts import getsignal
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -243,7 +241,8 @@ def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -
 
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    _reset_signals()
+    for signum in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(signum, signal.SIG_DFL)
     memory = memoryview(mmap.mmap(page, PAGE_SIZE + STAGE_SIZE))
     os.close(page)
     ends = Ends(jobs, answers, memory, dump, socket.socket(fileno=rights))
@@ -264,7 +263,8 @@ def be_nursery(
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _reset_signals()  # nor does anybody else wait for our children
+    for signum in (signal.SIGTERM, signal.SIGCHLD):  # nor does anybody else wait for our children
+        signal.signal(signum, signal.SIG_DFL)
     # What the forking thread blocks, SIGCHLD perhaps, we must hear of.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # No descriptor that comes along later may take the place of a closed standard stream, here or
@@ -293,13 +293,6 @@ def main(fd: int, parent: int, names: Sequence[str] = (), program: str | None = 
     os.set_inheritable(fd, False)  # noqa: FBT003 - its only signature; a worker would hold it open
     with socket.socket(fileno=fd) as sock:
         be_nursery(sock, parent, command)
-
-
-def _reset_signals() -> None:
-    """Have those signals act as they do by default that mean something to us."""
-    for signum in (signal.SIGTERM, signal.SIGCHLD):
-        if getsignal(signum) != int(signal.SIG_DFL):  # to set what is set takes longer
-            signal.signal(signum, signal.SIG_DFL)
 
 
 def adopt_orphans() -> None:

@@ -22,7 +22,6 @@ import time
 from functools import cached_property
 
 from polyexec._current import here
-from polyexec.interrupts import signal as handle
 from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.exceptions import dumps_exception
 from polyexec.serialization.payloads import LARGE, dumps_parts
@@ -129,7 +128,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
-        handle(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGINT, self._interrupt)
         try:
             while True:
                 kind, count, body = self._read()
