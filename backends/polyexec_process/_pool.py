@@ -127,6 +127,7 @@ class LocalPool:
                     self._start_worker()
                 self._incoming.append(job)
                 self._hand_out()
+            self._end_late()
             return
         self._incoming.append(job)
         # Who makes a worker idle looks for jobs after that, as we look for idle workers now; who
@@ -137,6 +138,15 @@ class LocalPool:
                 return
             with Uninterrupted(), self.lock:
                 self._hand_out()
+            self._end_late()
+
+    def _end_late(self) -> None:
+        """End what was submitted as all had been terminated."""
+        if self.terminated is not None:
+            with Uninterrupted(), self.lock:
+                jobs = self.drain_jobs()
+            for job in jobs:
+                self.client.stopped(job)
 
     def _hand_out(self) -> None:
         """Have a job that was submitted sent, if there is a worker for it."""
@@ -200,7 +210,7 @@ class LocalPool:
                 self._staff.bear_all()
 
     def _open(self) -> None:
-        """Have the reactor's thread and the nursery there; called with the lock held."""
+        """Have the reactor's thread there; called with the lock held."""
         if self.reactor.thread is None:
             # First, though a nursery is forked after it: the thread waits for the lock. One that is
             # started beside processes that start waits for its turn, on two processors often for as
@@ -208,7 +218,6 @@ class LocalPool:
             self.reactor.open()
             self.records.selector = self.reactor.selector
             self.reactor.start(self._turn, self._failed)
-        self._staff.open()
 
     def withdraw(self, job: Job) -> bool:
         """Take back *job*; return False if a worker has it."""
@@ -282,6 +291,8 @@ class LocalPool:
 
     def join(self) -> None:
         """Return once all has ended."""
+        if self.lock.is_held:
+            return  # a signal's handler: the reactor waits for what that has interrupted
         self.reactor.join()
         if not self.reactor.is_current:
             self.records.join()
@@ -301,11 +312,12 @@ class LocalPool:
             self.reactor.wake()
 
     def processes(self) -> dict[int, WorkerProcess]:
-        """Return the workers by pid; waits for those that are being started."""
-        inside = self.lock.is_held
+        """Return the workers by pid; waits for those that are being started, if it can."""
+        inside = self.lock.is_held or self.reactor.is_current
         with Uninterrupted(), self.lock:
-            if not inside:
-                self._staff.bear_wanted()
+            if inside:
+                return {link.pid: link.process for link in self.links.values() if link.pid}
+            self._staff.bear_wanted()
             workers = [link.process for link in self.links.values()]
         return {pid: worker for worker in workers if (pid := worker.pid) is not None}
 
@@ -319,6 +331,7 @@ class LocalPool:
         """Close this forked child's copies of the descriptors, which are the parent's."""
         for link in list(self.links.values()):
             link.close()
+        self.links.clear()
         self.records.abandon()
         self._staff.abandon()
         self.reactor.close()

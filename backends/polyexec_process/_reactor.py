@@ -89,14 +89,17 @@ class Reactor:
             try:
                 self.thread.start()
             except BaseException:
-                self.thread = None
-                self.close()
+                if not self.thread.is_alive():  # else a signal's handler raised, once it was
+                    self.thread = None
+                    self.close()
                 raise
         else:
             self.thread = self._host.thread
             self._host.adopt(self, self.selector.fileno())  # type: ignore[attr-defined]
 
     def _run(self) -> None:
+        if not self.is_current:
+            return  # it is not wanted: a signal's handler raised as it was started
         try:
             while (timeout := self._turn()) != OVER:
                 self.wait(timeout)

@@ -36,7 +36,7 @@ UNDER_WAY: Final = 32
 
 
 class Staff:
-    """The workers of *pool*; all but `open` is called with its lock held, or by its reactor.
+    """The workers of *pool*; all is called with its lock held, or by its reactor.
 
     *births* starts the nursery, while a given thread waits; *prepare* makes the first message for a
     worker of a given name.
@@ -56,7 +56,9 @@ class Staff:
         self._name = name
         self._max_tasks = max_tasks
         self._numbers = itertools.count(1)
+        #: The nursery, whether it has borne any, and whether there will be no other.
         self._births: Births | None = None
+        self._has_borne = False
         self._is_closed = False
         #: The worker that is being asked for.
         self._coming: Link | None = None
@@ -72,16 +74,25 @@ class Staff:
         #: Whether there will be no more workers, of which the client may not have heard yet.
         self.failing: bool = False
 
-    def open(self) -> None:
-        """Start the nursery, unless it is there or has been."""
-        if self._births is None and not self._is_closed:
-            reactor = self._pool.reactor
-            self._births = self._make_births(reactor.thread)
-            reactor.watch(self._births.sock.fileno(), READ, self._hear)
-
     def close(self) -> None:
         """End the nursery, if there is one; there will be no other."""
         self._is_closed = True
+        self._end_nursery()
+
+    def _open_nursery(self) -> Births | None:
+        """Return the nursery, started if it was not; None if there will be none."""
+        if self._births is None and not self._is_closed:
+            reactor = self._pool.reactor
+            births = self._make_births(reactor.thread)
+            try:
+                reactor.watch(births.sock.fileno(), READ, partial(self._hear, births))
+            except BaseException:
+                births.close()
+                raise
+            self._births = births
+        return self._births
+
+    def _end_nursery(self) -> None:
         births, self._births = self._births, None
         if births is not None:
             self._pool.reactor.forget(births.sock.fileno())
@@ -89,8 +100,10 @@ class Staff:
 
     def abandon(self) -> None:
         """Close this forked child's copies of what is the parent's."""
-        if self._births is not None:
-            self._births.sock.close()
+        self._is_closed = True
+        births, self._births = self._births, None
+        if births is not None:
+            births.sock.close()
         if self._coming is not None:
             self._coming.close()
             self._coming.release_page()
@@ -114,7 +127,7 @@ class Staff:
         """Start those that are put off."""
         self._others_at = 0.0
         try:
-            while self._wanted > 0 and self.bear():
+            while self._wanted > 0 and len(self._pool.links) < self._pool.most and self.bear():
                 pass
         except BaseException:
             self._wanted = 0
@@ -125,13 +138,16 @@ class Staff:
 
         Raises OSError if there is no descriptor or no memory for it, and it would be the only one.
         """
-        pool, births = self._pool, self._births
-        if births is None or not self._may_bear:
+        pool = self._pool
+        if not self._may_bear or (pool.links and time.monotonic() < self._next_try):
             return False
-        if pool.links and time.monotonic() < self._next_try:
+        # First, for it makes itself ready while we open what the worker is to have.
+        births = self._open_nursery()
+        if births is None:  # there was one
             return False
         number = next(self._numbers)
         name = f"{self._name}-{number}"
+        body = self._prepare(name)
         try:
             link = self._open_link(number, name)
         except OSError as error:
@@ -140,18 +156,21 @@ class Staff:
         self._coming = link
         try:
             births.bear((number, (*link.fds, pool.records.descriptor(number))))
-        except OSError as error:
-            self._disown(link)
-            if isinstance(error, BrokenPipeError | ConnectionResetError):
-                return False  # the nursery has ended, which we shall hear of
+        except BaseException as error:
+            pool.scheduler.lost(link.window, None)
+            link.close()
+            pool.records.drain(number)
+            pool.records.forget(number)
+            if not isinstance(error, OSError):
+                raise
+            ended = isinstance(error, BrokenPipeError | ConnectionResetError)
+            if ended or self._births is not births:
+                return False  # the nursery has, which we shall hear of, or have
             return self._do_with_fewer(error)
+        finally:
+            self._coming = None
         self._under_way += 1
-        try:
-            body = self._prepare(name)  # while it is born
-        except BaseException:
-            self._disown(link)  # by which it ends
-            raise
-        self._coming = None
+        self._has_borne = True
         self._wanted -= self._wanted > 0
         link.release_fds()
         pool.records.opened(number)
@@ -160,14 +179,6 @@ class Staff:
         pool.reactor.watch(link.answers, READ, partial(pool.answered, link))
         pool.send(link, MESSAGE.pack(MESSAGE.size + len(body), PREPARE, 0) + body)
         return True
-
-    def _disown(self, link: Link) -> None:
-        """Do without a worker that is to be none of the pool's."""
-        self._coming = None
-        self._pool.scheduler.lost(link.window, None)
-        link.close()
-        self._pool.records.drain(link.number)
-        self._pool.records.forget(link.number)
 
     def _signal(self, number: int, signum: signal.Signals) -> None:
         births = self._births  # the reactor may close it
@@ -194,12 +205,14 @@ class Staff:
     @property
     def due(self) -> float | None:
         """How many seconds may pass until `replace` is called again, None for any."""
-        if self._births is None or not self._may_bear:
+        if self._is_closed or not self._may_bear:
             return None
         now = time.monotonic()
         if self.is_short:
             return max(self._next_try - now, _PAUSE)
-        return max(self._others_at - now, 0.0) if self._wanted > 0 else None
+        if self._wanted > 0 and len(self._pool.links) < self._pool.most:
+            return max(self._others_at - now, 0.0)
+        return None
 
     def _open_link(self, number: int, name: str) -> Link:
         link = Link(number, name, self._pool.lock, self._signal)
@@ -213,6 +226,8 @@ class Staff:
     def _do_with_fewer(self, error: OSError) -> bool:
         """Go on with the workers that there are, or raise *error* if there are none."""
         if not self._pool.links:
+            if not self._has_borne:
+                self._end_nursery()  # it may have inherited what there was too much of
             raise error
         self._wanted = 0
         self._next_try = time.monotonic() + SCARCE
@@ -220,10 +235,10 @@ class Staff:
 
     # -- what the nursery tells ------------------------------------------------------------------
 
-    def _hear(self) -> None:
-        if self._births is None:
+    def _hear(self, births: Births) -> None:
+        if self._births is not births:
             return
-        message = self._births.hear()
+        message = births.hear()
         if message is None:
             self._orphaned()
             return
