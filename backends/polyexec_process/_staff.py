@@ -113,7 +113,7 @@ class Staff:
     def bear_all(self, *, hurry: bool = True) -> None:
         """Start as many workers as there may be; some once others are born, if those are many.
 
-        Without *hurry* the first comes first, for there is but one job yet.
+        Without *hurry* the others come a moment after the first, for there is but one job yet.
         """
         pool = self._pool
         if hurry or pool.links:
@@ -127,7 +127,7 @@ class Staff:
         """Start those that are put off."""
         self._others_at = 0.0
         try:
-            while self._wanted > 0 and len(self._pool.links) < self._pool.most and self.bear():
+            while self._to_come > 0 and self.bear():
                 pass
         except BaseException:
             self._wanted = 0
@@ -190,13 +190,18 @@ class Staff:
         return not (self._pool.stopping or self.failing) and self._under_way < UNDER_WAY
 
     @property
+    def _to_come(self) -> int:
+        """How many workers are wanted whether there is work or not, and may be."""
+        return min(self._wanted, self._pool.most - len(self._pool.links))
+
+    @property
     def is_short(self) -> bool:
         """Whether there is work for another worker, or it is wanted all the same, and room."""
         pool = self._pool
         links = pool.links.values()
         if len(links) >= pool.most:
             return False
-        if self._wanted > 0 and time.monotonic() >= self._others_at:
+        if self._to_come > 0 and time.monotonic() >= self._others_at:
             return True
         # What those that are to end have is theirs.
         theirs = sum(link.window.held for link in links if link.leaving)
@@ -210,9 +215,7 @@ class Staff:
         now = time.monotonic()
         if self.is_short:
             return max(self._next_try - now, _PAUSE)
-        if self._wanted > 0 and len(self._pool.links) < self._pool.most:
-            return max(self._others_at - now, 0.0)
-        return None
+        return max(self._others_at - now, 0.0) if self._to_come > 0 else None
 
     def _open_link(self, number: int, name: str) -> Link:
         link = Link(number, name, self._pool.lock, self._signal)

@@ -3,7 +3,7 @@
 It imports nothing of what turns tasks into jobs: `submitting` has that.
 """
 
-from polyexec_process._births import Births, NewWorker, interpreter_command
+from polyexec_process._births import Births, interpreter_command
 from polyexec_process._client import Client, Engine, Lost, abandon_in_children
 from polyexec_process._nursery import adopt_orphans, current_directory, watch_process
 from polyexec_process._parcels import PRIVATE, READONLY, Blob, Parcel
@@ -23,7 +23,6 @@ __all__ = [
     "Host",
     "LocalPool",
     "Lost",
-    "NewWorker",
     "Parcel",
     "Reactor",
     "ReadBuffer",

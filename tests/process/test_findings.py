@@ -366,28 +366,6 @@ def test_a_pool_that_can_have_no_workers_starts_no_more(context: Context) -> Non
     executor.shutdown()
 
 
-@pytest.mark.parametrize("where", ["_make_births", "_prepare", "_open_link"])
-@pytest.mark.parametrize("method", LOCAL)
-def test_what_is_submitted_while_the_same_thread_starts_workers_starts_no_others(
-    context: Context, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    executor: Any = context.Executor(2)
-    staff = executor._pool._staff
-    start = getattr(staff, where)
-    futures: list[Any] = []
-
-    def start_interrupted(*args: Any) -> Any:
-        monkeypatch.undo()
-        futures.append(executor.submit(int))  # as a signal's handler would just then
-        return start(*args)
-
-    monkeypatch.setattr(staff, where, start_interrupted)
-    futures.append(executor.submit(int))
-    assert [future.result(PATIENCE) for future in futures] == [0, 0]
-    assert len(executor._processes) <= 2
-    executor.shutdown()
-
-
 @pytest.mark.parametrize("method", [*LOCAL, "zmq"])
 def test_what_interrupts_the_holder_of_the_lock_waits_for_nothing(
     method: str, context: Context, gate: Path

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import polyexec
-from core.fakes import PATIENCE, await_that
+from core.fakes import PATIENCE, await_that, ends
 from process.programs import LOCAL
 
 if sys.platform != "win32":
-    from polyexec_process._reactor import Reactor
+    from polyexec_process._births import Births
+    from polyexec_process._reactor import OVER, Reactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from polyexec import Context
     from process.programs import Runner
@@ -36,50 +37,69 @@ def failing_once(call: Callable[..., Any], error: Exception) -> Callable[..., An
     return called
 
 
+@pytest.fixture
+def executor(context: Context) -> Iterator[Any]:
+    """Return an executor of three workers that has not started any."""
+    with context.Executor(3) as executor:
+        yield executor
+
+
+def interrupted(executor: Any, where: str, act: Callable[[], object]) -> Callable[..., Any]:
+    """Return what the executor's staff has *where*, as if a signal's handler did *act* there."""
+    go_on = getattr(executor._pool._staff, where)
+    acts = [act]
+
+    def called(*args: Any) -> Any:
+        if acts:
+            acts.pop()()
+        return go_on(*args)
+
+    return called
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_shutdown_by_a_handler_waits_for_nothing_that_it_interrupts(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    executor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor: Any = context.Executor(2)
-    staff = executor._pool._staff
-    start = staff._make_births
-
-    def start_interrupted(*args: Any) -> Any:
-        executor.shutdown()  # as a signal's handler would just then
-        return start(*args)
-
-    monkeypatch.setattr(staff, "_make_births", start_interrupted)
+    start = interrupted(executor, "_make_births", executor.shutdown)
+    monkeypatch.setattr(executor._pool._staff, "_make_births", start)
     executor.start_workers()
     executor._pool.join()
     assert not executor.workers()
 
 
+@pytest.mark.parametrize("where", ["_make_births", "_prepare", "_open_link"])
+@pytest.mark.parametrize("method", LOCAL)
+def test_what_is_submitted_while_the_same_thread_starts_workers_starts_no_others(
+    executor: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    futures: list[Any] = []
+    start = interrupted(executor, where, lambda: futures.append(executor.submit(int)))
+    monkeypatch.setattr(executor._pool._staff, where, start)
+    futures.append(executor.submit(int))
+    assert [future.result(PATIENCE) for future in futures] == [0, 0]
+    assert len(executor._processes) <= 3
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_handlers_job_ends_though_what_it_interrupts_fails(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    executor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor: Any = context.Executor(2)
     staff = executor._pool._staff
+    error = OSError(errno.EAGAIN, "no more processes")
     futures: list[Any] = []
-    fail = failing_once(staff._make_births, OSError(errno.EAGAIN, "no more processes"))
-
-    def fail_interrupted(*args: Any) -> Any:
-        if not futures:
-            futures.append(executor.submit(int))
-        return fail(*args)
-
-    monkeypatch.setattr(staff, "_make_births", fail_interrupted)
-    assert isinstance(executor.submit(int).exception(PATIENCE), OSError)
+    monkeypatch.setattr(staff, "_make_births", failing_once(staff._make_births, error))
+    start = interrupted(executor, "_make_births", lambda: futures.append(executor.submit(int)))
+    monkeypatch.setattr(staff, "_make_births", start)
+    assert executor.submit(int).exception(PATIENCE) is error
     assert futures[0].result(PATIENCE) == 0
-    executor.shutdown()
 
 
 @pytest.mark.parametrize("where", ["watch", "bear"])
 @pytest.mark.parametrize("method", LOCAL)
 def test_what_raises_as_a_worker_is_asked_for_leaves_nothing_half_done(
-    context: Context, monkeypatch: pytest.MonkeyPatch, where: str
+    executor: Any, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    executor: Any = context.Executor(1)
     staff = executor._pool._staff
     watch, make = Reactor.watch, staff._make_births
     error = ArithmeticError("a handler's")
@@ -96,15 +116,54 @@ def test_what_raises_as_a_worker_is_asked_for_leaves_nothing_half_done(
     assert executor.submit(abs, -1).exception(PATIENCE) is error
     monkeypatch.undo()
     assert [executor.submit(abs, -1).result(PATIENCE) for _ in range(3)] == [1, 1, 1]
-    executor.shutdown()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_thread_that_was_started_stays_though_a_handler_raised_then(
+    executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    errors = [ArithmeticError("a handler's")]
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    assert isinstance(executor.submit(abs, -1).exception(PATIENCE), ArithmeticError)
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+
+
+def test_a_reactors_thread_that_is_not_wanted_any_more_takes_no_turn() -> None:
+    turns: list[int] = []
+
+    def turn() -> float:
+        turns.append(1)
+        return OVER
+
+    reactor = Reactor()
+    reactor._turn = turn
+    thread = threading.Thread(target=reactor._run)  # which was to be `reactor.thread`
+    thread.start()
+    thread.join(PATIENCE)
+    assert turns == []
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_nursery_that_was_killed_is_known_not_to_be_there(method: str) -> None:
+    births = Births(method, None, {}, [], 1)
+    assert births.is_there
+    os.kill(births.pid, signal.SIGKILL)
+    await_that(lambda: not births.is_there)
+    births.close()
 
 
 @pytest.mark.parametrize("method", LOCAL)
 @pytest.mark.parametrize("all_of_them", [True, False])
 def test_a_hook_may_ask_for_the_workers(
-    context: Context, monkeypatch: pytest.MonkeyPatch, *, all_of_them: bool
+    executor: Any, monkeypatch: pytest.MonkeyPatch, *, all_of_them: bool
 ) -> None:
-    executor: Any = context.Executor(3)
     seen: list[int] = []
     monkeypatch.setattr(
         executor._crew, "worker_started", lambda _: seen.append(len(executor.workers()))
@@ -113,23 +172,20 @@ def test_a_hook_may_ask_for_the_workers(
         executor.start_workers()
     assert executor.submit(int).result(PATIENCE) == 0
     await_that(lambda: bool(seen))
-    executor.shutdown()
 
 
-def test_workers_that_are_put_off_are_no_more_than_there_may_be() -> None:
-    executor: Any = polyexec.get_context("fork").Executor(4)
+@pytest.mark.parametrize("method", ["fork"])
+def test_workers_that_are_put_off_are_no_more_than_there_may_be(executor: Any) -> None:
     executor.submit(int)
     executor._pool.resize(1)
     assert executor._pool._staff.due is None
     assert len(executor.workers()) == 1
-    executor.shutdown()
 
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_what_comes_after_all_was_killed_ends(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    executor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor: Any = context.Executor(1)
     executor.submit(int).result(PATIENCE)
     crew = executor._crew
     make = crew.make_job
@@ -141,7 +197,6 @@ def test_what_comes_after_all_was_killed_ends(
 
     monkeypatch.setattr(crew, "make_job", make_late)
     assert executor.submit(int).cancelled()
-    executor.shutdown()
 
 
 SHORT = """
@@ -180,14 +235,15 @@ def test_an_executor_that_lacked_descriptors_is_as_others_once_there_are_some(
     assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
 
 
-def test_the_workers_of_a_parent_are_none_of_its_childs() -> None:
-    executor: Any = polyexec.get_context("fork").Executor(3)
+@pytest.mark.parametrize("method", ["fork"])
+def test_the_workers_of_a_parent_are_none_of_its_childs(executor: Any) -> None:
     executor.submit(int)
-    deadline = time.monotonic() + PATIENCE
     pid = os.fork()
     if not pid:
-        os._exit(len(executor.workers()))
-    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
-        assert time.monotonic() < deadline
-    assert os.waitstatus_to_exitcode(ended[1]) == 0
-    executor.shutdown()
+        found = -1
+        try:
+            found = len(executor.workers())
+        finally:
+            os._exit(found)
+    status = ends(os.waitpid, pid, 0)[1]
+    assert os.waitstatus_to_exitcode(status) == 0
