@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.context
+import multiprocessing.process
 import os
 import sys
 
@@ -44,9 +46,6 @@ class Birth(NamedTuple):
 
     def settle(self) -> bytes | None:
         """Have this process look as one that multiprocessing started; return its initializer."""
-        import multiprocessing.context
-        import multiprocessing.process
-
         limit_cpus(self.cpus)
         # Functions of the program's main module travel by value, and find their globals here.
         main = sys.modules["__main__"]

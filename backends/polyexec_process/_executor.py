@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polyexec import Executor
 from polyexec.arguments import reject_unknown
-from polyexec.cpus import usable_cpus
+from polyexec.cpus import allowed_cpus, usable_cpus
 from polyexec.serialization import Destination, Inheritance
 from polyexec.surroundings import Surroundings
 from polyexec_process._birth import Birth
@@ -94,7 +94,9 @@ class ProcessExecutor(Executor, _Standard):
     def _open_pool(self, settings: Settings) -> Engine:
         """Return what runs the jobs."""
         context: Any = self.context
-        share = max(usable_cpus() // self._max_workers, 1)
+        share = 1
+        if self._max_workers < allowed_cpus():  # else no file need be read for it
+            share = max(usable_cpus() // self._max_workers, 1)
         return LocalPool(
             self._max_workers,
             self._crew,

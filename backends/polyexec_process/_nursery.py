@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LENGTH = struct.Struct("<I")
+_FD = struct.Struct("i")
 _FDS = 6
+_ROOM_FOR_FDS = socket.CMSG_LEN(_FDS * _FD.size)
 _STDERR = 2
 #: How often, in seconds, it looks whether its parent is there, where nothing tells it.
 _GLANCE = 1.0
@@ -54,11 +56,16 @@ def send(sock: socket.socket, message: tuple[Any, ...]) -> None:
     sock.sendall(frame(message))
 
 
-def receive(sock: socket.socket) -> tuple[tuple[Any, ...], list[int]] | None:
-    """Return the next message and its descriptors, None when there will be no more."""
-    data, fds, _, _ = socket.recv_fds(sock, _LENGTH.size, _FDS)
+def receive(sock: socket.socket, flags: int = 0) -> tuple[tuple[Any, ...], list[int]] | None:
+    """Return the next message and its descriptors, None when there will be no more.
+
+    *flags* is as for `socket.recv`; BlockingIOError is raised if there is none, and those forbid to
+    wait for it.
+    """
+    data, about, _, _ = sock.recvmsg(_LENGTH.size, _ROOM_FOR_FDS, flags)
     if not data:
         return None
+    fds = [fd for _, _, some in about for (fd,) in _FD.iter_unpack(some)]
     while len(data) < _LENGTH.size:
         data += _more(sock, _LENGTH.size - len(data))
     (length,) = _LENGTH.unpack(data)
@@ -99,19 +106,23 @@ class Nursery:
     def serve(self) -> None:
         """Bear workers until the parent is gone, or closes the socket."""
         gc.freeze()
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
         try:
-            # The first worker need not wait for what follows.
-            if not poll.poll(0) or self._obey():
-                self._watch(poll)
+            try:
+                # The first worker need not wait for what follows.
+                goes_on = self._obey(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                goes_on = True
+            if goes_on:
+                self._watch()
         except (BrokenPipeError, ConnectionResetError, EOFError):
             return  # the parent is gone
         finally:
             self._end()
 
-    def _watch(self, poll: select.poll) -> None:
+    def _watch(self) -> None:
         """Obey, hear of deaths, and return when the parent is gone."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
         reading, writing = os.pipe()
         for fd in (reading, writing):
             os.set_blocking(fd, False)
@@ -135,8 +146,8 @@ class Nursery:
                 elif not self._obey():
                     return
 
-    def _obey(self) -> bool:
-        received = receive(self._sock)
+    def _obey(self, flags: int = 0) -> bool:
+        received = receive(self._sock, flags)
         if received is None:
             return False
         (what, number, *more), fds = received
@@ -173,10 +184,12 @@ class Nursery:
             return pid
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
             self._sock.close()
-            for fd in self._watching:
-                os.close(fd)
+            if self._watching:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for fd in self._watching:
+                    os.close(fd)
             if self._command:
                 del sys.argv[1:]  # they are not the program's
             code = be_worker(fds, self._initializer)
@@ -232,22 +245,10 @@ def _has_one_thread() -> bool:
 
 def be_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
     """Turn this process into the worker that has these descriptors; return its exit code."""
-    jobs, answers, page, dump, rights, records = fds
-    import mmap
+    from polyexec_process._worker import run_worker
 
-    from polyexec_process._carry import open_channel
-    from polyexec_process._frames import PAGE_SIZE, STAGE_SIZE
-    from polyexec_process._worker import Ends, run_worker
-
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    for signum in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(signum, signal.SIG_DFL)
-    memory = memoryview(mmap.mmap(page, PAGE_SIZE + STAGE_SIZE))
-    os.close(page)
-    ends = Ends(jobs, answers, memory, dump, socket.socket(fileno=rights))
-    open_channel(records, ends.page)
-    return run_worker(ends, initializer)
+    os.setpgid(0, 0)
+    return run_worker(fds, initializer)
 
 
 def be_nursery(

@@ -11,12 +11,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import faulthandler
 import gc
 import mmap
 import os
 import pickle
 import select
 import signal
+import socket
 import sys
 import time
 from functools import cached_property
@@ -26,6 +28,7 @@ from polyexec.serialization.destinations import Destination, bound_for
 from polyexec.serialization.exceptions import dumps_exception
 from polyexec.serialization.payloads import LARGE, dumps_parts
 from polyexec.serialization.views import KeptFunctions
+from polyexec_process._carry import open_channel
 from polyexec_process._frames import (
     ANSWER,
     BEGUN,
@@ -68,7 +71,6 @@ from polyexec_process._readbuffer import ReadBuffer
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -87,17 +89,15 @@ class _Gone(Exception):  # noqa: N818 - not an error: whoever gave the jobs is g
 
 
 class Ends:
-    """A worker's ends of what connects it: two pipes, page and stage, a file, and a socket."""
+    """A worker's ends of what connects it: two pipes, page and stage, a file, and two sockets."""
 
-    def __init__(
-        self, jobs: int, answers: int, memory: memoryview, dump: int, rights: socket.socket
-    ) -> None:
-        self.jobs = jobs
-        self.answers = answers
+    def __init__(self, fds: list[int]) -> None:
+        self.jobs, self.answers, page, self.dump, rights, self.records = fds
+        memory = memoryview(mmap.mmap(page, PAGE_SIZE + STAGE_SIZE))
+        os.close(page)
         self.page = memory[:PAGE_SIZE].cast("Q")
         self.stage = memory[PAGE_SIZE:]
-        self.dump = dump
-        self.rights = rights
+        self.rights = socket.socket(fileno=rights)
 
 
 class Worker:
@@ -123,13 +123,12 @@ class Worker:
         self._pid = os.getpid()
         #: What is true at 0, but in a child that a task forked.
         self._is_worker: Any = _own_memory()
-        #: Where results go.
-        self._parent = Destination(is_origin=True)
 
     def serve(self) -> None:
         """Run jobs until there are no more."""
         signal.signal(signal.SIGINT, self._interrupt)
         try:
+            self._buffer = self._fill(b"", MESSAGE.size)
             while True:
                 kind, count, body = self._read()
                 if kind == JOBS:
@@ -325,6 +324,8 @@ class Worker:
             with contextlib.suppress(_Gone):
                 self._write(ANSWER.pack(len(self._failure), UNPREPARED, 0) + self._failure)
 
+    #: Where results go.
+    _parent: Destination
     #: The number of the next job.
     _begun = 0
     _failure: bytes | None = None
@@ -371,10 +372,10 @@ def _flush() -> None:
             continue
 
 
-def run_worker(ends: Ends, initializer: Callable[[], object] | None = None) -> int:
-    """Be a worker, and return the exit code."""
-    import faulthandler
-
+def run_worker(fds: list[int], initializer: Callable[[], object] | None = None) -> int:
+    """Be the worker that has these descriptors, and return the exit code."""
+    ends = Ends(fds)
+    open_channel(ends.records, ends.page)
     faulthandler.enable(ends.dump)
     atexit._clear()  # what the parent registered is the parent's
     gc.enable()

@@ -490,10 +490,10 @@ from polyexec_process._nursery import Nursery
 
 watch = Nursery._watch
 
-def watch_late(self, poll):  # as on a busy machine, once the worker has died
+def watch_late(self):  # as on a busy machine, once the worker has died
     with contextlib.suppress(ChildProcessError):
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-    watch(self, poll)
+    watch(self)
 
 def reap(*_):
     try:

@@ -63,7 +63,8 @@ class Surroundings(NamedTuple):
             self._set_filters(self.filters)
         for name, level in self.levels.items():
             logging.getLogger(name).setLevel(level)
-        logging.disable(self.disabled)
+        if logging.root.manager.disable != self.disabled:
+            logging.disable(self.disabled)
         logging.root.addHandler(logs.RecordSender(send))
         to_stderr, own_level = self.multiprocessing
         if to_stderr or own_level is not None:  # as multiprocessing.spawn.prepare does
