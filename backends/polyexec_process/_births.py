@@ -71,6 +71,8 @@ class Births:
         self._env = {**caps, **env}
         with one_at_a_time:
             self.sock, theirs = map(_above_stdio, socket.socketpair())
+            for sock in (self.sock, theirs):
+                sock.settimeout(None)  # whatever the program's default is
             try:
                 if method == "fork":
                     self.pid = self._fork(theirs, initializer, waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.process
 import itertools
+import operator
 import pickle
 import signal
 import socket
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 #: How a call without arguments is sent.
 NO_ARGUMENTS: Final = b""
+
+#: What stands in an answer that brings a result at once.
+_PLAIN: Final = frozenset({NONE, PLAIN_VALUE})
+_status = operator.itemgetter(0)
 
 #: Of how many functions the number is kept once they are gone.
 MOST_NUMBERS: Final = 4096
@@ -126,24 +131,25 @@ class Crew:
             task.unstart()
 
     def ended(self, jobs: list[Any], answers: list[Answer]) -> None:
+        if not jobs:  # all were passed over
+            return
+        if not self.packer.has_parcels and _PLAIN.issuperset(map(_status, answers)):
+            load = pickle.loads
+            succeed_all(jobs, [None if each[0] == NONE else load(each[2]) for each in answers])
+            return
         tasks: list[Task] = []
         results: list[Any] = []
         for task, answer in zip(jobs, answers, strict=True):
-            status = answer[0]
-            if status == NONE:
-                results.append(None)
-            elif status == PLAIN_VALUE:
-                results.append(pickle.loads(answer[2]))
-            else:
-                if tasks:
-                    succeed_all(tasks, results)
-                    tasks, results = [], []
-                self._ended(task, answer)
+            if answer[0] in _PLAIN:
+                results.append(_plain(answer))
+                tasks.append(task)
+                if type(task.payload[1]) is Parcel:
+                    task.payload[1].settle()
                 continue
-            tasks.append(task)
-            call = task.payload[1]
-            if type(call) is Parcel:
-                call.settle()
+            if tasks:
+                succeed_all(tasks, results)
+                tasks, results = [], []
+            self._ended(task, answer)
         if tasks:
             succeed_all(tasks, results)
 
@@ -279,6 +285,11 @@ class Crew:
             failure.__cause__ = error
             executor.mark_broken(failure)
         self.pool.terminate(signal.SIGTERM)
+
+
+def _plain(answer: Answer) -> Any:
+    """Return the result that *answer* brings, of a type whose pickles are no code's business."""
+    return None if answer[0] == NONE else pickle.loads(answer[2])
 
 
 class Unread:

@@ -156,7 +156,11 @@ class Link:
         calls: list[bytes] = []
         taught = OWN_FUNCTION
         length, number, entry = -1, -1, b""  # of the last
+        bare: Any = jobs  # the payload of that, if it was without arguments, which is shared
         for job in jobs:
+            if job.payload is bare:
+                entries.append(entry)
+                continue
             function, call, needs = job.payload
             which = job.kind
             if which <= OWN_FUNCTION:
@@ -177,6 +181,7 @@ class Link:
             entries.append(entry)
             if call:
                 calls.append(call)
+            bare = jobs if call else job.payload
         body = b"".join([*entries, *calls])
         head = MESSAGE.pack(MESSAGE.size + len(body), JOBS, len(jobs))
         return b"".join([*parts, head, body])

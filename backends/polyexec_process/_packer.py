@@ -39,6 +39,8 @@ class Packer:
     def __init__(self, destination: weakref.ref[Destination]) -> None:
         self._destination = destination
         self._store = Store()
+        #: Whether there was a parcel, so that calls may be parcels.
+        self.has_parcels: bool = False
         self._kept: Store | None = None
         self._numbers = itertools.count(1)
         self._shared: weakref.WeakKeyDictionary[Shared[Any], Blob] = weakref.WeakKeyDictionary()
@@ -99,6 +101,7 @@ class Packer:
 
     def _sent(self, data: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Call:
         if buffers or len(data) >= LARGE:
+            self.has_parcels = True
             return Parcel(self._store, flat(data, buffers))
         return data
 

@@ -111,9 +111,8 @@ class Task(Job):
             self.retries = (options.retries, options.retries, options.retries)
         self.state: int = ENDED
         self.place: Any = None
-        self.context: contextvars.Context | None = (
-            copy_context() if executor.keeps_context else None
-        )
+        if executor.keeps_context:
+            self.context: contextvars.Context = copy_context()
         name = options.name or (fn.__qualname__ if type(fn) is FunctionType else name_of(fn))
         self.future: Future[Any] = Future(self, name, time.time())
 
@@ -129,7 +128,7 @@ class Task(Job):
             if not self.start(worker):
                 here.executor = outer
                 return
-            if self.context is None:
+            if not hasattr(self, "context"):
                 result = self.fn(*self.args, **self.kwargs)
             else:
                 result = self.context.run(self.fn, *self.args, **self.kwargs)
@@ -250,7 +249,10 @@ def start_all(tasks: list[Task], worker: str) -> None:
 
 
 def succeed_all(tasks: list[Task], results: list[Any]) -> None:
-    """Do as `Task.succeed` for each of *tasks*, all of one executor, at the cost of few."""
+    """Do as `Task.succeed` for each of *tasks*, all of one executor, at the cost of few.
+
+    They keep their arguments, which go with them: who calls is to let go of them.
+    """
     ledger = tasks[0].executor._ledger
     if ledger.wants_ends:
         for task, result in zip(tasks, results, strict=True):
@@ -275,8 +277,6 @@ def succeed_all(tasks: list[Task], results: list[Any]) -> None:
                 late.append(future)
         else:
             others.append((task, result))
-    for task in tasks:  # users' code, as it may be the end of the arguments
-        task.fn, task.args, task.kwargs, task.payload = _nothing, (), NO_KEYWORDS, None
     for future in late:
         future._end_late()
     for task, result in others:

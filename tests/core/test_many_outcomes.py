@@ -57,25 +57,6 @@ def test_many_outcomes_end_an_executor_that_is_shut_down(executor: Any) -> None:
     assert executor.stops == [False]
 
 
-def test_what_many_outcomes_drop_is_dropped_without_a_lock(executor: Any) -> None:
-    class Argument:
-        def __init__(self, future: Any) -> None:
-            self.future = future
-
-        def __del__(self) -> None:
-            taken = threading.Thread(target=self.future.add_done_callback, args=(seen.append,))
-            taken.start()
-            taken.join(PATIENCE)
-
-    seen: list[Any] = []
-    tasks = _started(executor, 2)
-    futures = [task.future for task in tasks]
-    for place, future in enumerate(futures):
-        tasks[place].args = (Argument(future),)
-    succeed_all(tasks, [1, 2])
-    assert seen == futures
-
-
 def test_who_holds_a_condition_sees_no_outcome_come(executor: Any) -> None:
     tasks = _started(executor, 3)
     held = tasks[1].future

@@ -97,6 +97,17 @@ def test_an_error_keeps_no_item_where_it_was_raised(context: Context, chunksize:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_arguments_go_as_their_tasks_end_though_the_futures_stay(context: Context) -> None:
+    things = [{number} for number in range(300)]
+    kept = [weakref.ref(thing) for thing in things]
+    with context.Executor(2) as executor:
+        futures = [executor.submit(len, thing) for thing in things]
+        del things
+        assert [future.result(PATIENCE) for future in futures] == [1] * 300
+        await_that(lambda: not any(thing() is not None for thing in kept))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_an_executor_ends_that_is_dropped_with_tasks_that_were_cancelled(
     method: str, gate: Gate
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from process.programs import Runner
 
 
+#: The real one.
+PAIR = socket.socketpair
+
+
 def failing_once(call: Callable[..., Any], error: Exception) -> Callable[..., Any]:
     """Return what raises *error* at its first call, and does as *call* after that."""
     errors = [error]
@@ -35,6 +41,14 @@ def failing_once(call: Callable[..., Any], error: Exception) -> Callable[..., An
         return call(*args)
 
     return called
+
+
+def timed_pair() -> tuple[socket.socket, socket.socket]:
+    """Return what `socket.socketpair` does where a program has set a default timeout."""
+    pair = PAIR()
+    for sock in pair:
+        sock.settimeout(0.05)
+    return pair
 
 
 @pytest.fixture
@@ -156,6 +170,17 @@ def test_a_nursery_that_was_killed_is_known_not_to_be_there(method: str) -> None
     assert births.is_there
     os.kill(births.pid, signal.SIGKILL)
     await_that(lambda: not births.is_there)
+    births.close()
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_a_nursery_waits_for_as_long_as_it_takes_whatever_the_default_of_sockets(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socketpair", timed_pair)
+    births = Births(method, None, {}, [], 1)
+    assert select.select([births.sock], [], [], 0.5)[0] == []  # else it has ended
+    assert births.is_there
     births.close()
 
 

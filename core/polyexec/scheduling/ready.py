@@ -37,15 +37,7 @@ class ReadyJobs:
 
     def append(self, job: Job) -> None:
         """Add *job* behind those of its priority."""
-        queue = self._queues.get(job.priority)
-        if queue is None:
-            queue = self._open(job.priority)
-        # Without a call in between, after which a signal's handler might raise.
-        job.arrival = self._arrivals
-        job.state = QUEUED
-        self._arrivals += 1
-        self._count += 1
-        queue.append(job)
+        self.take_in(deque([job]))
 
     def take_in(self, jobs: deque[Job]) -> None:
         """Move *jobs* here, each behind those of its priority.
@@ -53,11 +45,22 @@ class ReadyJobs:
         None is lost, whatever is raised, the RecursionError of a full stack for one: what is left
         of them is to be taken in later.
         """
-        append = self.append
+        queues, take = self._queues, jobs.popleft
+        queue, priority = None, None
         for _ in range(len(jobs)):
-            if jobs[0].state != QUEUED:  # else something was raised below
-                append(jobs[0])
-            jobs.popleft()
+            job = jobs[0]
+            if job.state != QUEUED:  # else something was raised below
+                if job.priority != priority:
+                    queue, priority = queues.get(job.priority), job.priority
+                if queue is None:
+                    queue = self._open(job.priority)
+                # Without a call in between, after which a signal's handler might raise.
+                job.arrival = self._arrivals
+                job.state = QUEUED
+                self._arrivals += 1
+                self._count += 1
+                queue.append(job)
+            take()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Add *jobs*, which were taken, where they were in the order of arrival.
@@ -115,18 +118,16 @@ class ReadyJobs:
         """Remove and return the job that `first` returned, and up to *most* of its kind behind."""
         queue = self._from
         kind = queue[0].kind
-        run: list[Job] = []
         count = 0
         for job in islice(queue, most):
             if job.kind != kind or job.timeout is not None:
                 break
             count += 1
-            if job.state == QUEUED:
-                run.append(job)
         take = queue.popleft
-        for _ in range(count):
-            take()
-        self._withdrawn -= count - len(run)
+        run = [take() for _ in range(count)]
+        if self._withdrawn:
+            run = [job for job in run if job.state == QUEUED]
+            self._withdrawn -= count - len(run)
         self._take_off(len(run))
         return run
 
@@ -136,8 +137,9 @@ class ReadyJobs:
             self._drop_withdrawn()
 
     def _open(self, priority: int) -> deque[Job]:
+        queue: deque[Job] = deque()  # first, for it is a call, and the stack may be full
         bisect.insort(self._priorities, priority)
-        queue = self._queues[priority] = deque()
+        self._queues[priority] = queue
         return queue
 
 

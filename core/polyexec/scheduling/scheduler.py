@@ -323,9 +323,6 @@ class Scheduler:
         jobs = self._take(room, window, held)
         if window.left is not None:
             window.left -= len(jobs)
-        for job in jobs:
-            job.state = ASSIGNED
-            job.place = window
         window.hold(jobs)
         return jobs
 
@@ -341,7 +338,7 @@ class Scheduler:
                 if held + len(jobs) >= width:  # else it waits until it can go alone
                     break
                 ready.take()
-                job.estimate = HORIZON
+                job.state, job.estimate, job.place = ASSIGNED, HORIZON, window
                 load += HORIZON
                 jobs.append(job)
                 continue
@@ -350,7 +347,7 @@ class Scheduler:
             fitting = int((limit - load) / max(expected, SHORTEST))
             run = ready.take_run(max(min(room - len(jobs), fitting), 1))
             for job in run:
-                job.estimate = expected
+                job.state, job.estimate, job.place = ASSIGNED, expected, window
             load += expected * len(run)
             jobs += run
         window.load = load
