@@ -131,27 +131,22 @@ class Crew:
             task.unstart()
 
     def ended(self, jobs: list[Any], answers: list[Answer]) -> None:
-        if not jobs:  # all were passed over
-            return
         if not self.packer.has_parcels and _PLAIN.issuperset(map(_status, answers)):
-            load = pickle.loads
-            succeed_all(jobs, [None if each[0] == NONE else load(each[2]) for each in answers])
+            _succeed(jobs, answers)
             return
         tasks: list[Task] = []
-        results: list[Any] = []
+        plain: list[Answer] = []
         for task, answer in zip(jobs, answers, strict=True):
             if answer[0] in _PLAIN:
-                results.append(_plain(answer))
                 tasks.append(task)
+                plain.append(answer)
                 if type(task.payload[1]) is Parcel:
                     task.payload[1].settle()
                 continue
-            if tasks:
-                succeed_all(tasks, results)
-                tasks, results = [], []
+            _succeed(tasks, plain)
+            tasks, plain = [], []
             self._ended(task, answer)
-        if tasks:
-            succeed_all(tasks, results)
+        _succeed(tasks, plain)
 
     def _ended(self, task: Task, answer: Answer) -> None:
         status, _, data, _ = answer
@@ -287,9 +282,11 @@ class Crew:
         self.pool.terminate(signal.SIGTERM)
 
 
-def _plain(answer: Answer) -> Any:
-    """Return the result that *answer* brings, of a type whose pickles are no code's business."""
-    return None if answer[0] == NONE else pickle.loads(answer[2])
+def _succeed(tasks: list[Task], answers: list[Answer]) -> None:
+    """End *tasks* with the results in *answers*, of types whose pickles are no code's business."""
+    if tasks:
+        load = pickle.loads
+        succeed_all(tasks, [None if each[0] == NONE else load(each[2]) for each in answers])
 
 
 class Unread:

@@ -62,6 +62,7 @@ def receive(sock: socket.socket, flags: int = 0) -> tuple[tuple[Any, ...], list[
     *flags* is as for `socket.recv`; BlockingIOError is raised if there is none, and those forbid to
     wait for it.
     """
+    # As `socket.recv_fds` does, which does not pass flags on.
     data, about, _, _ = sock.recvmsg(_LENGTH.size, _ROOM_FOR_FDS, flags)
     if not data:
         return None

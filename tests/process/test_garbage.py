@@ -6,7 +6,7 @@ import gc
 import threading
 import traceback
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pytest
 
@@ -105,6 +105,37 @@ def test_arguments_go_as_their_tasks_end_though_the_futures_stay(context: Contex
         del things
         assert [future.result(PATIENCE) for future in futures] == [1] * 300
         await_that(lambda: not any(thing() is not None for thing in kept))
+
+
+class _Asking:
+    """An argument that, as it goes, has another thread use the future of its task."""
+
+    stuck: ClassVar[list[bool]] = []
+    future: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ()
+
+    def __del__(self) -> None:
+        asking = threading.Thread(target=self.future.add_done_callback, args=(id,))
+        asking.start()
+        asking.join(PATIENCE)
+        self.stuck.append(asking.is_alive())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_arguments_go_without_a_lock(context: Context) -> None:
+    def submit(executor: Executor) -> Any:
+        argument = _Asking()
+        argument.future = executor.submit(bool, argument)
+        return argument.future
+
+    _Asking.stuck.clear()
+    with context.Executor(1) as executor:
+        futures = [submit(executor) for _ in range(3)]
+        assert [future.result(PATIENCE) for future in futures] == [False] * 3
+        await_that(lambda: len(_Asking.stuck) == 3)
+    assert not any(_Asking.stuck)
 
 
 @pytest.mark.parametrize("method", METHODS)

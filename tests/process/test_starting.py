@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from process.programs import Runner
 
 
-#: The real one.
-PAIR = socket.socketpair
-
-
 def failing_once(call: Callable[..., Any], error: Exception) -> Callable[..., Any]:
     """Return what raises *error* at its first call, and does as *call* after that."""
     errors = [error]
@@ -41,14 +37,6 @@ def failing_once(call: Callable[..., Any], error: Exception) -> Callable[..., An
         return call(*args)
 
     return called
-
-
-def timed_pair() -> tuple[socket.socket, socket.socket]:
-    """Return what `socket.socketpair` does where a program has set a default timeout."""
-    pair = PAIR()
-    for sock in pair:
-        sock.settimeout(0.05)
-    return pair
 
 
 @pytest.fixture
@@ -175,10 +163,13 @@ def test_a_nursery_that_was_killed_is_known_not_to_be_there(method: str) -> None
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_nursery_waits_for_as_long_as_it_takes_whatever_the_default_of_sockets(
-    method: str, monkeypatch: pytest.MonkeyPatch
+    method: str,
 ) -> None:
-    monkeypatch.setattr(socket, "socketpair", timed_pair)
-    births = Births(method, None, {}, [], 1)
+    socket.setdefaulttimeout(0.05)
+    try:
+        births = Births(method, None, {}, [], 1)
+    finally:
+        socket.setdefaulttimeout(None)
     assert select.select([births.sock], [], [], 0.5)[0] == []  # else it has ended
     assert births.is_there
     births.close()
